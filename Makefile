@@ -1,0 +1,86 @@
+# Two commands do it all: `make run` and `make test`. Both install what they need into .venv first.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c 'import sys; print(sys.executable) if (3,11) <= sys.version_info < (3,14) else None' 2>/dev/null)))
+BIN := $(CURDIR)/.venv/bin
+STAMP := .venv/.installed
+PORT ?= 8090
+
+export PATH := $(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit lint format serve ui demo bench bench-embed bench-pipeline setup browser lock clean
+
+help:
+	@echo "make run     install, run the whole pipeline on the demo, say how good the model is"
+	@echo "make test    install, run every test"
+	@echo "make serve   answer predictions at http://127.0.0.1:$(PORT)"
+	@echo "make ui      Prefect and MLflow in the browser, and the nightly recrawl"
+	@echo "make demo    look at the demo's gallery in a browser"
+	@echo "make lint    ruff and mypy;  make format  lets ruff mend what it can"
+	@echo "make bench   every benchmark;  make bench-embed, make bench-pipeline  one of them"
+	@echo "make lock    resolve the dependencies anew;  make clean  remove what can be made again"
+
+run: $(STAMP)
+	@dvc repro
+	@imageloom summary
+
+test: $(STAMP) browser lint
+	@pytest
+
+test-unit: $(STAMP)
+	@pytest -m "not slow"
+
+lint: $(STAMP)
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+format: $(STAMP)
+	@ruff check --fix .
+	@ruff format .
+
+serve: $(STAMP)
+	@imageloom serve --port $(PORT)
+
+ui: $(STAMP)
+	@python -m flows.ui
+
+demo: $(STAMP)
+	@imageloom demo
+
+bench: bench-embed bench-pipeline
+
+bench-embed: $(STAMP)
+	@python benchmarks/embed.py
+
+bench-pipeline: $(STAMP)
+	@python benchmarks/pipeline.py
+
+setup: $(STAMP)
+
+# The lock is all that is installed, by uv, which the lock itself names.
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed" >&2; echo "hint: install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.lock > .venv/uv.txt
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
+	@echo "installing what requirements.lock names into .venv ..."
+	@VIRTUAL_ENV="$(CURDIR)/.venv" uv pip install --quiet --no-deps --require-hashes -r requirements.lock
+	@VIRTUAL_ENV="$(CURDIR)/.venv" uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+# The browser of the tests that use one, from the system's packages; without it they say loudly that they are skipped.
+browser:
+	@command -v chromium >/dev/null && fc-list 2>/dev/null | grep -qi "cjk" || ./.ci/install-browser
+
+lock: $(STAMP)
+	@uv pip compile pyproject.toml --group demo --group dev --universal --generate-hashes --python-version 3.11 \
+		--no-emit-index-url --custom-compile-command "make lock" --quiet $(LOCK_OPTIONS) -o requirements.lock
+
+# What was crawled, decided, cached by DVC and logged to MLflow stays.
+clean:
+	rm -rf .venv models/backbone models/classifier models/export data/features data/clean data/split reports
+	rm -rf .mypy_cache .pytest_cache .ruff_cache src/imageloom.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

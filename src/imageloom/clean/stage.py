@@ -1,0 +1,93 @@
+"""Stage `clean`: marks the pictures that should not be trained on, and says why; it deletes none.
+
+Exact duplicates (the same bytes at several addresses) become one row with a count of copies.
+"""
+
+import csv
+from collections import Counter
+from typing import Any
+
+from pydantic import Field
+
+from imageloom import console, files, tables
+from imageloom.clean.checks import CHECKS, Evidence, Picture
+from imageloom.errors import DataError
+from imageloom.features import FeatureStore
+from imageloom.files import Paths
+from imageloom.params import StageParams
+
+
+class Params(StageParams):
+    """What is wrong with a picture."""
+
+    min_side: int = Field(default=32, ge=1, description="a picture whose shorter side has fewer pixels is not used")
+
+
+def run(params: Params, paths: Paths) -> None:
+    """Writes data/clean/manifest.parquet and reports/clean/summary.csv.
+
+    Raises:
+        DataError: No picture, or pictures of fewer than two classes, are left.
+    """
+    manifest = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape")
+    evidence = Evidence(FeatureStore(paths.features).failed(), params.min_side)
+    rows = [_row(picture, first, evidence) for picture, first in _pictures(manifest.to_pylist())]
+    _require_two_classes(rows)
+    tables.write(paths.clean, rows, tables.CLEAN)
+    counts = Counter((row["class"], row["reason"] or "kept") for row in rows)
+    copies = sum(row["copies"] - 1 for row in rows)
+    _write_summary(counts, copies, paths)
+    marked = Counter(row["reason"] for row in rows if not row["kept"])
+    why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(marked.items()))
+    console.say(f"clean: {sum(row['kept'] for row in rows):,} of {len(rows):,} pictures kept{': ' + why if why else ''}; {copies:,} copies")
+
+
+def _pictures(manifest: list[dict[str, Any]]) -> list[tuple[Picture, dict[str, Any]]]:
+    """Pictures in the order of ids, each with the manifest's row that saw it first and the number of that crawl."""
+    crawls = {moment: number for number, moment in enumerate(sorted({row["first_seen"] for row in manifest}))}
+    pictures: dict[str, tuple[Picture, dict[str, Any]]] = {}
+    for row in sorted(manifest, key=lambda row: (row["first_seen"], row["class"], row["url"])):
+        if not row["sha256"]:
+            continue
+        first = row | {"crawl": crawls[row["first_seen"]]}
+        picture, _ = pictures.setdefault(row["sha256"], (Picture(row["sha256"], width=row["width"], height=row["height"]), first))
+        picture.copies += 1
+        if row["class"] not in picture.classes:
+            picture.classes.append(row["class"])
+    return [pictures[name] for name in sorted(pictures)]
+
+
+def _row(picture: Picture, first: dict[str, Any], evidence: Evidence) -> dict[str, Any]:
+    reason = next((name for name, marks in CHECKS.items() if marks(picture, evidence)), "")
+    return {
+        "id": picture.id,
+        "class": picture.classes[0],
+        "path": first["path"],
+        "width": picture.width,
+        "height": picture.height,
+        "copies": picture.copies,
+        "crawl": first["crawl"],
+        "group": picture.id,
+        "kept": not reason,
+        "reason": reason,
+        **{column: first[column] for column in ("url", "page", "author", "licence")},
+    }
+
+
+def _require_two_classes(rows: list[dict[str, Any]]) -> None:
+    classes = sorted({row["class"] for row in rows if row["kept"]})
+    if len(classes) < 2:
+        why = Counter(row["reason"] for row in rows if not row["kept"])
+        raise DataError(
+            f"pictures of {len(classes)} classes are left, {', '.join(classes) or 'none at all'}; two or more are needed",
+            f"not used were: {', '.join(f'{count} {reason}' for reason, count in why.items())}" if why else "add pictures of another class",
+        )
+
+
+def _write_summary(counts: Counter[tuple[str, str]], copies: int, paths: Paths) -> None:
+    target = paths.reports / "clean" / "summary.csv"
+    with files.atomic_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["class", "outcome", "pictures"])
+        writer.writerows([*key, count] for key, count in sorted(counts.items()))
+        writer.writerow(["", "exact copies", copies])

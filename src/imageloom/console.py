@@ -1,0 +1,82 @@
+"""What a person sees while a stage works: lines that say what happened, and a bar with counts on long work."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Bar(Protocol):
+    """Tells how far a piece of work is."""
+
+    def update(self, done: int, total: int | None = None, note: str = "") -> None:
+        """Shows `done` of `total` with a short note such as `12 failed`."""
+
+
+def say(line: str) -> None:
+    """Prints one line at once, so that it keeps its place in a log that other processes write to as well."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def warn(line: str) -> None:
+    """Prints a line that begins with `warning:` to standard error."""
+    sys.stderr.write(f"warning: {line}\n")
+    sys.stderr.flush()
+
+
+def error(line: str) -> None:
+    """Prints a line that begins with `error:` to standard error, for a fault that does not end the command."""
+    sys.stderr.write(f"error: {line}\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def progress(title: str, total: int | None = None, unit: str = "images") -> Iterator[Bar]:
+    """A progress bar on a terminal; elsewhere a line every ten seconds, so that a log stays short.
+
+    Args:
+        title: What is being done, such as `embed`.
+        total: How much there is to do; None while that is not known.
+        unit: What is being counted.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines(title, total, unit)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        task = display.add_task(title, total=total, unit=unit, note="")
+
+        class _Terminal:
+            def update(self, done: int, total: int | None = None, note: str = "") -> None:
+                display.update(task, completed=done, note=note, **({} if total is None else {"total": total}))
+
+        yield _Terminal()
+
+
+class _Lines:
+    def __init__(self, title: str, total: int | None, unit: str) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._last = time.monotonic()
+
+    def update(self, done: int, total: int | None = None, note: str = "") -> None:
+        self._total = self._total if total is None else total
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            of = "" if self._total is None else f" of {self._total:,}"
+            say(f"{self._title}: {done:,}{of} {self._unit}{', ' + note if note else ''}")

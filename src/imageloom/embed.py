@@ -1,0 +1,112 @@
+"""Stage `embed`: turns every picture into a feature vector; a picture that has one already costs nothing.
+
+Pictures are decoded and run through the backbone's TFLite graph on all processors, one interpreter per thread.
+"""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from imageloom import console, files, images, tables
+from imageloom.engine import Engine, cores, map_ordered
+from imageloom.errors import DataError, ImageError, ModelError
+from imageloom.features import PART, FeatureStore
+from imageloom.files import Paths
+from imageloom.images import Aspect
+from imageloom.params import StageParams
+
+
+class Params(StageParams):
+    """How a picture is looked at."""
+
+    aspect: Aspect = Field(
+        default="crop",
+        description="how a picture becomes square: `crop` its centre, `pad` with white, or `stretch`",
+    )
+    workers: int | None = Field(default=None, ge=1, le=256, description="threads; one per processor if not given")
+
+
+def run(params: Params, paths: Paths) -> None:
+    """Adds the vectors of new pictures to data/features/, and drops those of pictures that are no more.
+
+    Raises:
+        DataError: There are no pictures.
+        ModelError: There is no backbone.
+    """
+    wanted = stored_pictures(paths)
+    engine = Engine(paths.backbone / "backbone.tflite")
+    recipe = _recipe(params, paths)
+    store = FeatureStore(paths.features)
+    if store.recipe() != recipe:
+        store.clear(recipe)
+    dropped = store.keep_only(set(wanted))
+    known, failed = set(store.ids()), {name: why for name, why in store.failed().items() if name in wanted}
+    new = {name: path for name, path in wanted.items() if name not in known and name not in failed}
+    newly_failed = _embed(store, new, engine, params)
+    store.write_failed(failed | newly_failed)
+    console.say(
+        f"embed: {len(new) - len(newly_failed):,} new images embedded, {len(known):,} had their features already"
+        + (f", {dropped:,} dropped" if dropped else "")
+        + (f", {len(newly_failed):,} could not be opened" if newly_failed else "")
+    )
+
+
+def stored_pictures(paths: Paths) -> dict[str, Path]:
+    """Every picture that the manifest has, in the order of ids: SHA-256 -> file.
+
+    Raises:
+        DataError: There is none.
+    """
+    manifest = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape").select(["sha256", "path"])
+    columns = manifest.to_pydict()
+    found = {sha: path for sha, path in zip(columns["sha256"], columns["path"], strict=True) if sha}
+    if not found:
+        raise DataError("there are no pictures", "look at what `imageloom scrape` says became of each address")
+    return {sha: paths.raw / found[sha] for sha in sorted(found)}
+
+
+def _recipe(params: Params, paths: Paths) -> dict[str, Any]:
+    """What the vectors depend on beside the pictures; the code that decodes them is part of it."""
+    try:
+        backbone = json.loads((paths.backbone / "backbone.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"no {paths.backbone}/backbone.json", "run `dvc repro backbone` first") from None
+    return {"backbone": backbone["sha256"], "aspect": params.aspect, "images": files.sha256(Path(images.__file__))}
+
+
+def _embed(store: FeatureStore, new: dict[str, Path], engine: Engine, params: Params) -> dict[str, str]:
+    failed: dict[str, str] = {}
+
+    def work(item: tuple[str, Path]) -> tuple[str, np.ndarray | str]:
+        name, path = item
+        try:
+            return name, engine(images.load(path.read_bytes(), engine.size, params.aspect))
+        except (ImageError, OSError) as fault:
+            return name, str(fault)
+
+    def good(results: Iterable[tuple[str, np.ndarray | str]]) -> Iterator[tuple[str, np.ndarray]]:
+        nonlocal done
+        for name, result in results:
+            done += 1
+            bar.update(done, note=f"{len(failed)} failed" if failed else "")
+            if isinstance(result, str):
+                failed[name] = result
+            else:
+                yield name, result
+
+    done = 0
+    with console.progress("embed", len(new)) as bar:
+        for chunk in _chunks(new, PART):
+            store.append(good(map_ordered(work, chunk, params.workers or cores())), engine.output_length)
+    return failed
+
+
+def _chunks(new: dict[str, Path], size: int) -> Iterator[list[tuple[str, Path]]]:
+    items = iter(new.items())
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk

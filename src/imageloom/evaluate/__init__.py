@@ -1,0 +1,1 @@
+"""Measures a classifier on pictures it has not seen, and shows it."""

@@ -1,0 +1,152 @@
+"""The store of feature vectors under data/features/: `part-NNNN.parquet`, each with up to `PART` pictures in a fixed order.
+
+New pictures become new parts, so that adding some costs what they cost. `recipe.json` says how the vectors were made; a
+store made another way is not added to but made anew. `failed.csv` lists the pictures that could not be opened.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imageloom import files
+from imageloom.errors import DataError
+
+PART = 4096  # pictures; a part is rewritten whole or not at all, so this bounds what an interruption can cost
+_ROWS = 256  # written at a time, which keeps memory flat
+
+
+def schema(length: int) -> pa.Schema:
+    """Columns of a part, for vectors of `length` numbers."""
+    return pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32(), length), nullable=False)])
+
+
+class FeatureStore:
+    """Feature vectors by picture id.
+
+    Args:
+        folder: Where the parts stand.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def recipe(self) -> dict[str, Any] | None:
+        """How the stored vectors were made; None where there are none."""
+        try:
+            return dict(json.loads((self._folder / "recipe.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+
+    def clear(self, recipe: dict[str, Any]) -> None:
+        """Empties the store, for vectors made by `recipe`."""
+        for part in self._parts():
+            part.unlink()
+        (self._folder / "failed.csv").unlink(missing_ok=True)
+        files.write_json(self._folder / "recipe.json", recipe)
+
+    def ids(self) -> list[str]:
+        """Ids of the stored pictures, in the order of storage."""
+        return [name for part in self._parts() for name in pq.read_table(part, columns=["id"])["id"].to_pylist()]
+
+    def append(self, vectors: Iterable[tuple[str, np.ndarray]], length: int) -> int:
+        """Adds one part, and returns how many vectors went into it.
+
+        Args:
+            vectors: At most `PART` pairs of an id and float32[length].
+            length: Numbers in a vector.
+        """
+        numbers = [int(part.stem.removeprefix("part-")) for part in self._parts()]
+        target = self._folder / f"part-{max(numbers, default=0) + 1:04d}.parquet"
+        count = 0
+        with files.atomic_file(target) as temporary, pq.ParquetWriter(temporary, schema(length), compression="none") as writer:
+            for batch in _batches(vectors, _ROWS):
+                writer.write_batch(_record_batch(batch, length))
+                count += len(batch)
+        if count == 0:
+            target.unlink()
+        return count
+
+    def keep_only(self, ids: set[str]) -> int:
+        """Drops the vectors of pictures that are no more, and returns how many those were."""
+        dropped = 0
+        for part in self._parts():
+            table = pq.read_table(part)
+            mask = [name in ids for name in table["id"].to_pylist()]
+            if all(mask):
+                continue
+            dropped += len(mask) - sum(mask)
+            if any(mask):
+                with files.atomic_file(part) as temporary:
+                    pq.write_table(table.filter(pa.array(mask)), temporary, compression="none")
+            else:
+                part.unlink()
+        return dropped
+
+    def read(self, ids: Sequence[str]) -> np.ndarray:
+        """Vectors of the pictures `ids`, in their order.
+
+        Returns:
+            float32[len(ids), D].
+
+        Raises:
+            DataError: One has no vector.
+        """
+        row_of = {name: row for row, name in enumerate(ids)}
+        matrix: np.ndarray | None = None
+        found = 0
+        for part in self._parts():
+            table = pq.read_table(part)
+            names = table["id"].to_pylist()
+            length = table.schema.field("vector").type.list_size
+            values = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, length)
+            if matrix is None:
+                matrix = np.empty((len(ids), length), np.float32)
+            pairs = [(row_of[name], row) for row, name in enumerate(names) if name in row_of]
+            if pairs:
+                targets, sources = map(list, zip(*pairs, strict=True))
+                matrix[targets] = values[sources]
+            found += len(pairs)
+        if matrix is None or found != len(ids):
+            raise DataError(f"{len(ids) - found} pictures have no features", "run `dvc repro embed`")
+        return matrix
+
+    def failed(self) -> dict[str, str]:
+        """Pictures that could not be opened: id -> why."""
+        try:
+            with (self._folder / "failed.csv").open(encoding="utf-8", newline="") as file:
+                return {row["id"]: row["error"] for row in csv.DictReader(file)}
+        except FileNotFoundError:
+            return {}
+
+    def write_failed(self, failed: dict[str, str]) -> None:
+        """Replaces the list of pictures that could not be opened."""
+        with files.atomic_file(self._folder / "failed.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["id", "error"])
+            writer.writerows(sorted(failed.items()))
+
+    def _parts(self) -> list[Path]:
+        return sorted(self._folder.glob("part-*.parquet"))
+
+
+def _batches(vectors: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[list[tuple[str, np.ndarray]]]:
+    batch: list[tuple[str, np.ndarray]] = []
+    for pair in vectors:
+        batch.append(pair)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _record_batch(batch: list[tuple[str, np.ndarray]], length: int) -> pa.RecordBatch:
+    names = pa.array([name for name, _ in batch], pa.string())
+    flat = pa.array(np.concatenate([vector for _, vector in batch]))
+    return pa.RecordBatch.from_arrays([names, pa.FixedSizeListArray.from_arrays(flat, length)], schema=schema(length))

@@ -1,0 +1,96 @@
+"""Keeps pictures under the name of their bytes' SHA-256, so that the same picture is never written twice."""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imageloom.errors import ImageError
+from imageloom.fetch.status import Status
+from imageloom.files import atomic_file
+
+NAME_LENGTH = 20  # of the digest's 64 characters: 80 bits, no two of a billion pictures share them
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of one body: a picture that is in the store, or the reason why it is not.
+
+    Args:
+        status: `ok`, `unchanged`, or why it was refused.
+        columns: The manifest's columns that tell about the picture; empty where it was refused.
+        error: Why it was refused.
+    """
+
+    status: Status
+    columns: dict[str, Any]
+    error: str | None = None
+
+
+class Store:
+    """The folder `data/raw`. Safe to use from several threads.
+
+    Args:
+        root: The folder; `<class>/<sha256[:20]>.<ext>` are made in it.
+        min_side: A picture with a side shorter than this, in pixels, is refused.
+    """
+
+    def __init__(self, root: Path, min_side: int = 0) -> None:
+        self._root = root
+        self._min_side = min_side
+        self._lock = threading.Lock()
+        self._written: list[Path] = []
+
+    def has(self, row: dict[str, Any] | None) -> bool:
+        """Whether the picture that a manifest row tells about is on the disk, whole by its length."""
+        if not row or not row["path"]:
+            return False
+        try:
+            return (self._root / row["path"]).stat().st_size == row["bytes"]
+        except OSError:
+            return False
+
+    def keep(self, body: bytes, class_name: str, known: dict[str, Any] | None) -> Kept:
+        """Decodes a picture whole, and stores it if it can be used and is not there.
+
+        Args:
+            body: The bytes as they came.
+            class_name: The folder to store it in.
+            known: The address's row of an earlier crawl.
+
+        Raises:
+            ImageloomError: The disk is full, or the folder cannot be written.
+        """
+        digest = hashlib.sha256(body).hexdigest()
+        if known and known["sha256"] == digest and self.has(known):
+            return Kept(Status.UNCHANGED, {})
+        from imageloom import images
+
+        try:
+            info = images.inspect(body)
+        except ImageError as fault:
+            return Kept(Status(fault.kind), {}, fault.message)
+        if min(info.width, info.height) < self._min_side:
+            return Kept(Status.TOO_SMALL, {}, f"{info.width} x {info.height} pixels")
+        path = f"{class_name}/{digest[:NAME_LENGTH]}.{info.extension}"
+        self._write(path, body)
+        picture = {"sha256": digest, "path": path, "bytes": len(body)}
+        return Kept(Status.OK, picture | {"width": info.width, "height": info.height, "format": info.format})
+
+    def undo(self) -> None:
+        """Removes what this object wrote, to leave a full disk as it was found."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        self._written.clear()
+
+    def _write(self, name: str, body: bytes) -> None:
+        path = self._root / name
+        with self._lock:  # two addresses of one picture would write to the same temporary name
+            if path.is_file() and path.stat().st_size == len(body):
+                return
+            with atomic_file(path) as temporary:
+                temporary.write_bytes(body)
+            self._written.append(path)

@@ -1,0 +1,142 @@
+"""Where the stages' files stand, and how they are written: to a temporary name first, then renamed."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imageloom.errors import ImageloomError
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The project's files, by the names that `dvc.yaml` knows them under.
+
+    Args:
+        root: The folder that holds `params.yaml`.
+    """
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        """What the user sets."""
+        return self.root / "params.yaml"
+
+    @property
+    def urls(self) -> Path:
+        """Lists of addresses, `urls_<class>.csv`."""
+        return self.root / "data" / "urls"
+
+    @property
+    def raw(self) -> Path:
+        """Crawled pictures as they came, `<class>/<sha256[:20]>.<ext>`, and `manifest.parquet`."""
+        return self.root / "data" / "raw"
+
+    @property
+    def features(self) -> Path:
+        """One feature vector per picture."""
+        return self.root / "data" / "features"
+
+    @property
+    def clean(self) -> Path:
+        """One row per picture: kept or not, and why."""
+        return self.root / "data" / "clean" / "manifest.parquet"
+
+    @property
+    def split(self) -> Path:
+        """Which picture is on which side."""
+        return self.root / "data" / "split" / "split.parquet"
+
+    @property
+    def backbone(self) -> Path:
+        """The pretrained network."""
+        return self.root / "models" / "backbone"
+
+    @property
+    def classifier(self) -> Path:
+        """What was trained on the features."""
+        return self.root / "models" / "classifier"
+
+    @property
+    def export(self) -> Path:
+        """What is served."""
+        return self.root / "models" / "export"
+
+    @property
+    def reports(self) -> Path:
+        """What people read."""
+        return self.root / "reports"
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`, renamed to it when the block ends well and removed when it does not.
+
+    Raises:
+        ImageloomError: The disk is full, or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as fault:
+        raise write_fault(path, fault) from fault
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty temporary folder that takes the place of `path` when the block ends well.
+
+    Raises:
+        ImageloomError: The disk is full, or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.replace(old)
+        temporary.replace(path)
+    except OSError as fault:
+        if old.exists() and not path.exists():
+            old.replace(path)
+        raise write_fault(path, fault) from fault
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_fault(path: Path, fault: OSError) -> ImageloomError:
+    """The error to raise when writing `path` failed with `fault`."""
+    return ImageloomError(
+        f"cannot write {path}: {fault.strerror or fault}",
+        "free some disk space or check the folder's permissions; what was there before is untouched",
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes `content` as indented JSON in any script, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,152 @@
+"""The one way to look at a picture: bytes in, `uint8[H, W, 3]` RGB out.
+
+Training, evaluation, the command line and the server all call `load`, so that none of them can see a picture
+differently. Nothing else in imageloom opens an image.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from imageloom.errors import ImageError
+
+Aspect = Literal["crop", "pad", "stretch"]
+
+# Pillow's name of a format -> the extension its files get. Formats that run a program (EPS) or that no
+# camera, scanner or web page makes are left out on purpose.
+FORMATS = {
+    "JPEG": "jpg",
+    "MPO": "jpg",  # what Pillow calls a JPEG with a second picture behind the first
+    "PNG": "png",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "BMP": "bmp",
+    "TIFF": "tif",
+    "AVIF": "avif",
+    "PPM": "ppm",
+}
+
+_OPENED = tuple(name for name in FORMATS if name != "MPO")  # the JPEG reader opens those itself
+
+# Twice 8K video and more than any phone camera of today; above it a small file can ask for gigabytes.
+MAX_PIXELS = 80_000_000
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What a picture is: upright width and height in pixels, Pillow's format name, and the extension to store it under."""
+
+    width: int
+    height: int
+    format: str
+    extension: str
+
+
+def inspect(data: bytes) -> ImageInfo:
+    """Decodes the whole picture and says what it is.
+
+    Raises:
+        ImageError: It is no picture, is cut short, or has more than `MAX_PIXELS` pixels.
+    """
+    image = _open(data)
+    name = image.format or ""
+    _decode(image)
+    width, height = ImageOps.exif_transpose(image).size if _is_turned(image) else image.size
+    return ImageInfo(width, height, name, FORMATS[name])
+
+
+def load(data: bytes, size: int | None = None, aspect: Aspect = "crop") -> np.ndarray:
+    """Decodes a picture as every part of imageloom sees it.
+
+    EXIF orientation is applied, transparency is laid on white, CMYK, grey, palette and 16-bit pictures become RGB, and
+    of an animation the first frame is taken.
+
+    Args:
+        data: The encoded picture.
+        size: Side of the square to deliver; None keeps the picture's own size.
+        aspect: How a picture that is not square becomes so: `crop` takes the largest centred square, `pad` adds white
+            bars, `stretch` ignores the proportions.
+
+    Returns:
+        uint8[size, size, 3], or uint8[H, W, 3] where `size` is None; RGB.
+
+    Raises:
+        ImageError: It is no picture, is cut short, or has more than `MAX_PIXELS` pixels.
+    """
+    image = _open(data)
+    if size is not None and image.format in ("JPEG", "MPO"):
+        image.draft("RGB", (size, size))  # the decoder itself scales down by 2, 4 or 8, to no less than asked for
+    _decode(image)
+    upright = ImageOps.exif_transpose(image) if _is_turned(image) else image
+    image = _to_rgb(upright)
+    if size is not None:
+        image = _to_square(image, size, aspect)
+    return np.asarray(image)
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=_OPENED)
+    except UnidentifiedImageError:
+        raise ImageError("not a picture in a known format", "not_image") from None
+    except Image.DecompressionBombError as fault:
+        raise ImageError(str(fault), "bomb") from None
+    except Exception as fault:  # a damaged header raises whatever the format's parser ran into
+        raise ImageError(f"damaged header: {fault}", "corrupt") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width} x {height} pixels are more than the {MAX_PIXELS:,} allowed", "bomb")
+    return image
+
+
+def _decode(image: Image.Image) -> None:
+    try:
+        image.load()
+    except Exception as fault:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError...
+        raise ImageError(f"damaged or cut short: {fault}", "corrupt") from None
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(0x0112, 1) != 1
+    except Exception:  # damaged EXIF is no reason to refuse a picture whose pixels are fine
+        return False
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_to_rgb(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_to_rgb(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and floating point grey: 0..65535, or 0..1 for floats, becomes 0..255 (Pillow would clip it)."""
+    pixels = np.asarray(image, dtype=np.float64)
+    scale = 255.0 if image.mode == "F" and pixels.max(initial=0) <= 1 else 1.0 if pixels.max(initial=0) <= 255 and image.mode == "I" else 1 / 257
+    grey = np.clip(np.nan_to_num(pixels) * scale + 0.5, 0, 255).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _to_square(image: Image.Image, size: int, aspect: Aspect) -> Image.Image:
+    width, height = image.size
+    bilinear = Image.Resampling.BILINEAR  # Pillow's bilinear widens its support when it shrinks: antialiased
+    if aspect == "stretch" or width == height:
+        return image.resize((size, size), bilinear)
+    if aspect == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return image.resize((size, size), bilinear, box=(left, top, left + side, top + side))
+    scale = size / max(width, height)
+    inner = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), bilinear)
+    square = Image.new("RGB", (size, size), (255, 255, 255))
+    square.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
+    return square

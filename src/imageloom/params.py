@@ -1,0 +1,243 @@
+"""Reads `params.yaml`: each stage has one section of its own, checked against a typed model that stands in the stage's module.
+
+An unknown key is refused with the nearest known one as a hint, and every message names the line.
+"""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from imageloom.errors import ParamsError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_FORBIDDEN_IN_NAMES = set('/\\:*?"<>|')
+
+
+class StageParams(BaseModel):
+    """A stage's section of `params.yaml`: cannot be changed once read, and refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def folder_safe(name: str) -> str:
+    """The name in NFC, when every file system takes it as a folder's name.
+
+    Raises:
+        ValueError: It is empty, longer than 100 bytes, starts with a dot or a space, ends with one, or holds a
+            character that some file system refuses.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if not name or len(name.encode()) > 100:
+        raise ValueError("must be 1 to 100 bytes long")
+    if name[0] in ". " or name[-1] in ". ":
+        raise ValueError("must not start or end with a dot or a space")
+    bad = sorted({c for c in name if c in _FORBIDDEN_IN_NAMES or unicodedata.category(c).startswith("C")})
+    if bad:
+        raise ValueError(f"must not hold {' '.join(repr(c) for c in bad)}, which not every file system takes")
+    return name
+
+
+class ClassSpec(StageParams):
+    """One class of pictures."""
+
+    name: Annotated[str, AfterValidator(folder_safe)] = Field(description="Folder name of the class.")
+    label: str = Field(default="", min_length=0, description="What people read, in any script; the name if not given.")
+
+    @model_validator(mode="after")
+    def _label_defaults_to_name(self) -> "ClassSpec":
+        if "\n" in self.label or "\r" in self.label:
+            raise ValueError("a label is one line")
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+        return self
+
+
+def load(section: str, model: type[Model], path: Path) -> Model:
+    """Reads one section.
+
+    Args:
+        section: Its name; an absent one is read as empty, so that defaults hold.
+        model: What it must be.
+        path: `params.yaml`.
+
+    Raises:
+        ParamsError: The file or a value in it is wrong; the message names the line.
+    """
+    content, node = _read(path)
+    return _checked(TypeAdapter(model), content.get(section) or {}, section, model, node, path)
+
+
+def load_classes(path: Path) -> list[ClassSpec]:
+    """Reads the section `classes`; an empty list means that the classes are taken from the folders of pictures.
+
+    Raises:
+        ParamsError: The section is wrong, or two classes share a name or a label.
+    """
+    content, node = _read(path)
+    adapter = TypeAdapter(list[ClassSpec])
+    classes: list[ClassSpec] = _checked(adapter, content.get("classes") or [], "classes", ClassSpec, node, path)
+    for what in ("name", "label"):
+        seen: dict[str, int] = {}
+        for number, spec in enumerate(classes):
+            key = getattr(spec, what).casefold() if what == "name" else getattr(spec, what)
+            if key in seen:
+                line = _line_of(node, ("classes", number, what))
+                raise ParamsError(
+                    f"{path.name}:{line}: classes.{number}.{what}: {getattr(spec, what)!r} is there twice",
+                    "give each class a name and a label of its own",
+                )
+            seen[key] = number
+    if len(classes) == 1:
+        raise ParamsError(
+            f"{path.name}:{_line_of(node, ('classes',))}: one class only, {classes[0].name!r}",
+            "a classifier needs two or more; what is not of the class can be a class of its own",
+        )
+    return classes
+
+
+def check_sections(known: Iterable[str], path: Path) -> None:
+    """Refuses a section that no stage reads.
+
+    Raises:
+        ParamsError: The file is missing, is not YAML, or has an unknown section.
+    """
+    content, node = _read(path)
+    known = list(known)
+    for section in content:
+        if section not in known:
+            line = _line_of(node, (section,), key=True)
+            raise ParamsError(f"{path.name}:{line}: unknown section {section!r}", nearest(str(section), known))
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint that names the known word nearest to `name`, or all of them."""
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {match[0]!r}?" if match else f"known are: {', '.join(known)}"
+
+
+def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ParamsError(f"no {path.name} in {path.parent}", "run this in the project's folder") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ParamsError(f"cannot read {path}: {fault}", "it must be a UTF-8 text file") from fault
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        mark = getattr(fault, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        problem = getattr(fault, "problem", None) or str(fault)
+        raise ParamsError(f"{path.name}{where}: not valid YAML: {problem}", "check the indentation and quotes near that line") from None
+    if content is None:
+        return {}, None
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path.name}:1: must be sections with keys, not a {type(content).__name__}", "start from the one in the repository")
+    _refuse_repeated_keys(node, path)
+    return content, node
+
+
+def _refuse_repeated_keys(node: yaml.Node, path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise ParamsError(f"{path.name}:{key.start_mark.line + 1}: {key.value!r} is there twice", "keep one of them")
+            seen.add(key.value)
+            _refuse_repeated_keys(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_repeated_keys(value, path)
+
+
+def _checked(adapter: TypeAdapter[Any], value: Any, section: str, model: type[BaseModel], node: yaml.Node | None, path: Path) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as fault:
+        problems = fault.errors(include_url=False)
+    first = problems[0]
+    location = (section, *first["loc"])
+    unknown = first["type"] == "extra_forbidden"
+    line = _line_of(node, location, key=unknown)
+    where = ".".join(str(part) for part in _existing(node, location))
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if unknown:
+        known = _known_keys(model, value, first["loc"])
+        message, hint = "unknown key", nearest(str(location[-1]), known)
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        hint = str(first.get("ctx", {}).get("hint", "")) or _help_for(model, value, first["loc"])
+        if first["type"] == "missing":
+            where, message = ".".join(str(part) for part in location), "is needed"
+        elif not isinstance(first["input"], dict | list):
+            message += f", not {first['input']!r}"
+    raise ParamsError(f"{path.name}:{line}: {where}: {message}{more}", hint)
+
+
+def _fields(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> dict[str, Any]:
+    """The fields among which the last part of `loc` stands; a nested model is followed, an own `__fields_at__` is asked."""
+    ask = getattr(model, "__fields_at__", None)
+    own: dict[str, Any] | None = ask(value, loc) if ask else None
+    if own is not None:
+        return own
+    fields: dict[str, Any] = dict(model.model_fields)
+    for part in loc[:-1]:
+        field = fields.get(str(part))
+        if field is None:
+            continue
+        for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                fields = dict(candidate.model_fields)
+                break
+    return fields
+
+
+def _known_keys(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> list[str]:
+    return list(_fields(model, value, loc))
+
+
+def _help_for(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> str:
+    field = _fields(model, value, loc).get(str(loc[-1])) if loc else None
+    return (field.description or "") if field is not None else ""
+
+
+def _child(node: yaml.Node | None, part: int | str, key: bool = False) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == str(part):
+                return name if key else value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part]
+    return None
+
+
+def _existing(node: yaml.Node | None, location: Sequence[int | str]) -> list[int | str]:
+    """The parts of `location` that are in the file (pydantic adds the names of union members)."""
+    found: list[int | str] = []
+    for part in location:
+        child = _child(node, part)
+        if child is not None:
+            node, found = child, [*found, part]
+    return found or list(location)
+
+
+def _line_of(node: yaml.Node | None, location: Sequence[int | str], key: bool = False) -> int:
+    """The line, from 1, of the deepest part of `location` that is in the file."""
+    line = node.start_mark.line if node else 0
+    for number, part in enumerate(location):
+        last = number == len(location) - 1
+        child = _child(node, part, key=last and key)
+        if child is None:
+            continue
+        name = _child(node, part, key=True)
+        line = (name or child).start_mark.line
+        node = child
+    return line + 1

@@ -1,0 +1,1 @@
+"""Where candidates come from: one small module for each kind of source."""

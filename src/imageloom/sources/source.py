@@ -1,0 +1,124 @@
+"""What every kind of source has in common: its parameters, what it is told, and what it yields."""
+
+import unicodedata
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from imageloom.console import warn
+from imageloom.errors import DataError
+from imageloom.fetch.http import Fetched
+from imageloom.params import StageParams, folder_safe, nearest
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An address that may give a picture.
+
+    Args:
+        url: http or https; a file's is `file:` and its path below the project, or its whole path outside it.
+        class_name: The class it is listed under.
+        source: The kind of the source.
+        page: Where it was found.
+        title: What the source calls it.
+        author: Who made it.
+        licence: What allows its use.
+        file: Where a file stands; None for what is fetched.
+    """
+
+    url: str
+    class_name: str
+    source: str
+    page: str | None = None
+    title: str | None = None
+    author: str | None = None
+    licence: str | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a source is told.
+
+    Args:
+        root: The project's folder.
+        classes: Names of the classes that `params.yaml` lists; empty where the sources name them.
+        where: The source's place in `params.yaml`, such as `scrape.sources.0`, for messages.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    where: str
+
+
+# Fetches a page, by the same client and under the same limits as the pictures.
+GetPage = Callable[[str], Awaitable[Fetched]]
+
+
+class Source(StageParams):
+    """One entry of `scrape.sources`; each kind is a subclass with parameters of its own."""
+
+    kind: str = Field(description="What kind of source this is.")
+
+    def classes(self, context: Context) -> tuple[str, ...]:
+        """The classes that this source lists pictures of; raises what can be told before anything is fetched.
+
+        Raises:
+            DataError: The source cannot be read, or names a class that `params.yaml` does not.
+        """
+        raise NotImplementedError
+
+    def opened(self, context: Context) -> AbstractContextManager[object]:
+        """What must be running while the pictures are fetched."""
+        return nullcontext()
+
+    def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
+        """Lists addresses, each class's in the source's own order.
+
+        Raises:
+            DataError: The source, or all of it for one class, gives nothing.
+        """
+        raise NotImplementedError
+
+
+def known_class(name: str, context: Context, named_by: str) -> str:
+    """The class of that name.
+
+    Raises:
+        DataError: It cannot be a folder's name, or `params.yaml` has other classes.
+    """
+    try:
+        name = folder_safe(name)
+    except ValueError as fault:
+        raise DataError(f"{named_by}: a class cannot be called {name!r}: it {fault}", "rename it") from None
+    if context.classes and name not in context.classes:
+        hint = nearest(name, context.classes)
+        raise DataError(f"{named_by}: no class {name!r} in params.yaml", f"{hint}; or add it to `classes`")
+    return name
+
+
+def place(path: Path, root: Path) -> str:
+    """A path as manifests and messages show it: below the project where it is inside, with / and in NFC."""
+    inside = path.relative_to(root) if path.is_relative_to(root) else path
+    return unicodedata.normalize("NFC", inside.as_posix())
+
+
+def warn_if_unwatched(path: Path, watched: Path, root: Path) -> None:
+    """Warns of a folder whose changes `dvc repro` does not notice: neither `watched` nor a dependency of the stage."""
+    folders = [watched, *(root / name for name in _dependencies(root / "dvc.yaml"))]
+    if not any(path.resolve().is_relative_to(folder.resolve()) for folder in folders):
+        name = place(path, root)
+        warn(f"`dvc repro` does not notice what changes in {name}; add it under stages.scrape.deps in dvc.yaml")
+
+
+def _dependencies(dvc_yaml: Path) -> Sequence[str]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))
+        return [name for name in content["stages"]["scrape"]["deps"] if isinstance(name, str)]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):  # not a DVC project, or one of another shape
+        return []

@@ -1,0 +1,109 @@
+"""Stage `split`: puts every picture on one side, train, validation or test, for ever.
+
+Pictures of a near-duplicate group stay together. `hash` places a group by a hash of the seed and the group's root, so
+that no picture that comes later can move one that is there; parts are exact only on average. `stratified` walks through
+each class in the order of arrival and deals the sides out in turn, which is exact for small sets and moves nothing
+either, since new pictures come last.
+"""
+
+import hashlib
+from collections import Counter
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from imageloom import console, tables
+from imageloom.errors import DataError
+from imageloom.files import Paths
+from imageloom.params import StageParams
+
+
+class Params(StageParams):
+    """How large the parts are, and how a picture's side is found."""
+
+    method: Literal["hash", "stratified"] = Field(
+        default="hash", description="`hash`, or `stratified` for small sets: exact parts of each class"
+    )
+    validation: float = Field(default=0.2, gt=0, lt=1, description="share of pictures that choose between settings")
+    test: float = Field(default=0.2, gt=0, lt=1, description="share of pictures that measure the result")
+    seed: int = Field(default=0, description="another seed gives other parts")
+
+    @model_validator(mode="after")
+    def _leaves_something_to_train_on(self) -> "Params":
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
+        return self
+
+
+def run(params: Params, paths: Paths) -> None:
+    """Writes data/split/split.parquet.
+
+    Raises:
+        DataError: A class has no picture on some side.
+    """
+    rows = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
+    sides = _by_hash(rows, params) if params.method == "hash" else _stratified(rows, params)
+    split = [
+        {"id": row["id"], "class": row["class"], "path": row["path"], "group": row["group"], "side": sides[row["group"]]}
+        for row in rows
+        if row["kept"]
+    ]
+    counts = Counter((row["class"], row["side"]) for row in split)
+    _require_every_side(counts, params)
+    tables.write(paths.split, split, tables.SPLIT)
+    for name in sorted({row["class"] for row in split}):
+        parts = ", ".join(f"{counts[name, side]:,} {side}" for side in tables.SIDES)
+        console.say(f"split: {name}: {parts}")
+
+
+def _by_hash(rows: list[dict[str, Any]], params: Params) -> dict[str, str]:
+    """Side of each group: the first 8 bytes of SHA-256(seed, root), read as a fraction of their range."""
+    return {row["group"]: _side_of(_fraction(row["group"], params.seed), params) for row in rows}
+
+
+def _fraction(root: str, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}:{root}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _side_of(fraction: float, params: Params) -> str:
+    if fraction < params.test:
+        return "test"
+    return "validation" if fraction < params.test + params.validation else "train"
+
+
+def _stratified(rows: list[dict[str, Any]], params: Params) -> dict[str, str]:
+    """Side of each group, dealt out within the class of its root.
+
+    Of the first n pictures of a class, test has got n * test and validation n * validation, to within one.
+    Pictures that are not kept take their turn as well, since marking one must not move the others.
+    """
+    roots = [row for row in rows if row["id"] == row["group"]]
+    roots.sort(key=lambda row: (row["crawl"], _fraction(row["group"], params.seed)))
+    dealt: dict[str, Counter[str]] = {}
+    sides: dict[str, str] = {}
+    for row in roots:
+        counts = dealt.setdefault(row["class"], Counter())
+        turn = sum(counts.values()) + 1
+        shares = {"test": params.test, "validation": params.validation, "train": 1 - params.test - params.validation}
+        empty = [name for name in tables.SIDES if not counts[name]]
+        # The first three pictures of a class serve one side each; after that the side most behind its share is next.
+        side = empty[0] if empty else max(shares, key=lambda name: shares[name] * turn - counts[name])
+        counts[side] += 1
+        sides[row["group"]] = side
+    return sides
+
+
+def _require_every_side(counts: Counter[tuple[str, str]], params: Params) -> None:
+    for name in sorted({name for name, _ in counts}):
+        total = sum(counts[name, side] for side in tables.SIDES)
+        empty = [side for side in tables.SIDES if not counts[name, side]]
+        if not empty:
+            continue
+        if total < len(tables.SIDES):
+            hint = "each class needs three pictures or more, one for each side; add some, or leave the class out"
+        elif params.method == "hash":
+            hint = "set `method: stratified` under `split`, or add pictures of this class"
+        else:
+            hint = "make `validation` or `test` under `split` larger, or add pictures of this class"
+        raise DataError(f"class {name!r} has {total} pictures and none of them for {' and '.join(empty)}", hint)

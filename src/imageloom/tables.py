@@ -1,0 +1,102 @@
+"""The Parquet tables through which the stages speak, each with a declared schema, written whole or not at all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imageloom.errors import DataError
+from imageloom.files import atomic_file
+
+# One row per candidate ever seen: an address under a class, whatever became of it.
+MANIFEST = pa.schema(
+    [
+        pa.field("url", pa.string(), nullable=False),  # a folder's file has the address file:<path below the project>
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),  # the source's kind
+        pa.field("page", pa.string()),  # where the address was found
+        pa.field("title", pa.string()),
+        pa.field("author", pa.string()),
+        pa.field("licence", pa.string()),
+        pa.field("status", pa.string(), nullable=False),  # one of fetch.status.Status
+        pa.field("http_status", pa.int16()),
+        pa.field("attempts", pa.int16(), nullable=False),
+        pa.field("sha256", pa.string()),  # of the last bytes that were a picture, kept when a later crawl fails
+        pa.field("path", pa.string()),  # below data/raw
+        pa.field("bytes", pa.int64()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("format", pa.string()),
+        pa.field("etag", pa.string()),
+        pa.field("last_modified", pa.string()),
+        pa.field("first_seen", pa.timestamp("s", tz="UTC"), nullable=False),  # the start of the crawl that first saw it
+        pa.field("last_seen", pa.timestamp("s", tz="UTC"), nullable=False),
+        pa.field("error", pa.string()),
+    ]
+)
+
+# One row per picture, by `id`, its bytes' SHA-256.
+CLEAN = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),  # below data/raw
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("copies", pa.int32(), nullable=False),  # how many addresses gave these same bytes
+        pa.field("crawl", pa.int32(), nullable=False),  # number, from 0, of the crawl that first saw it
+        pa.field("group", pa.string(), nullable=False),  # id of the first-seen member of its near-duplicate group
+        pa.field("kept", pa.bool_(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # why it is not kept; empty where it is
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("page", pa.string()),
+        pa.field("author", pa.string()),
+        pa.field("licence", pa.string()),
+    ]
+)
+
+# One row per kept picture.
+SPLIT = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),  # below data/raw
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("side", pa.string(), nullable=False),  # train, validation or test
+    ]
+)
+
+SIDES = ("train", "validation", "test")
+
+
+def read(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
+    """Reads a table.
+
+    Args:
+        path: The Parquet file.
+        schema: What it must hold.
+        made_by: The stage that writes it, for the hint.
+
+    Raises:
+        DataError: It is missing, damaged, or has other columns.
+    """
+    try:
+        table = pq.read_table(path, schema=schema)
+    except FileNotFoundError:
+        raise DataError(f"no {path}", f"run `dvc repro {made_by}` first") from None
+    except (pa.ArrowException, OSError) as fault:
+        raise DataError(f"cannot read {path}: {fault}", f"run `dvc repro --force {made_by}` to make it again") from None
+    return table
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]] | pa.Table, schema: pa.Schema) -> None:
+    """Writes a table; the same rows give the same bytes.
+
+    Raises:
+        ImageloomError: The disk is full, or the folder cannot be written.
+    """
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
+    with atomic_file(path) as temporary:
+        pq.write_table(table.cast(schema), temporary, compression="zstd")

@@ -1,0 +1,78 @@
+"""Stage `train`: fits a classifier on the features of the training pictures, by the recipe that `train.recipe` names."""
+
+import csv
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from imageloom import console, files, params, tables
+from imageloom.errors import DataError
+from imageloom.features import FeatureStore
+from imageloom.files import Paths
+from imageloom.params import ClassSpec, StageParams
+from imageloom.recipes.probe import Data, ProbeParams, fit
+
+
+class Params(StageParams):
+    """Which recipe, and its own parameters."""
+
+    recipe: Literal["probe"] = Field(default="probe", description="`probe`: logistic regression on the features")
+    probe: ProbeParams = Field(default=ProbeParams(), description="the probe's own parameters")
+
+
+def run(settings: Params, paths: Paths) -> None:
+    """Writes models/classifier/ and reports/history.csv.
+
+    Raises:
+        DataError: The split names a class that the parameters do not know, or too few.
+    """
+    table = tables.read(paths.split, tables.SPLIT, "split")
+    classes = _classes(table["class"].to_pylist(), params.load_classes(paths.params))
+    store = FeatureStore(paths.features)
+    sides = {side: _side(table, side, classes, store) for side in ("train", "validation")}
+    head, history = fit(sides["train"], sides["validation"], len(classes), settings.probe)
+    with files.atomic_folder(paths.classifier) as folder:
+        head.save(folder / "head.npz")
+        files.write_text(folder / "labels.txt", "".join(f"{spec.label}\n" for spec in classes))
+        about = {
+            "recipe": settings.recipe,
+            "classes": [{"name": spec.name, "label": spec.label} for spec in classes],
+            "input": {"aspect": (store.recipe() or {})["aspect"]},
+        }
+        files.write_json(folder / "classifier.json", about)
+    _write_history(history, paths)
+    chosen = next(row for row in history if row["chosen"])
+    console.say(
+        f"train: {settings.recipe} on {len(sides['train'].classes):,} pictures, C = {chosen['C']:g}; "
+        f"{chosen['validation_accuracy']:.1%} right on {len(sides['validation'].classes):,} validation pictures"
+    )
+
+
+def _classes(found: list[str], given: list[ClassSpec]) -> list[ClassSpec]:
+    """The classes in the order of the parameters, or by name where the section is empty."""
+    present = sorted(set(found))
+    if not given:
+        return [ClassSpec(name=name) for name in present]
+    unknown = [name for name in present if name not in {spec.name for spec in given}]
+    if unknown:
+        raise DataError(f"there are pictures of {unknown[0]!r}, which is not in `classes`", "add it to `classes` in params.yaml")
+    missing = [spec.name for spec in given if spec.name not in present]
+    if missing:
+        raise DataError(f"class {missing[0]!r} has no pictures", "add pictures of it, or take it out of `classes` in params.yaml")
+    return given
+
+
+def _side(table: Any, side: str, classes: list[ClassSpec], store: FeatureStore) -> Data:
+    number = {spec.name: index for index, spec in enumerate(classes)}
+    rows = [row for row in table.to_pylist() if row["side"] == side]
+    labels = np.array([number[row["class"]] for row in rows])
+    return Data(store.read([row["id"] for row in rows]), labels)
+
+
+def _write_history(history: list[dict[str, Any]], paths: Paths) -> None:
+    target = paths.reports / "history.csv"
+    with files.atomic_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
