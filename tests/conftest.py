@@ -5,8 +5,11 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -27,7 +30,7 @@ open(sys.argv[1], "wb").write(converter.convert())
 COLOURS = (("red", "红"), ("green", "green"), ("blue", "blue"))
 
 
-def write_export(folder: Path, tflite: bytes, classes: Sequence[tuple[str, str]]) -> Path:
+def _write_export(folder: Path, tflite: bytes, classes: Sequence[tuple[str, str]]) -> Path:
     """Writes an exported model as the stage `export` does; `classes` are pairs of name and label."""
     folder.mkdir(parents=True)
     labels = "".join(f"{label}\n" for _, label in classes).encode()
@@ -62,7 +65,13 @@ def colour_tflite(request: pytest.FixtureRequest) -> bytes:
 @pytest.fixture(scope="session")
 def exported_model(colour_tflite: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported model of the classes red (labelled 红), green and blue; not to be changed."""
-    return write_export(tmp_path_factory.mktemp("exported") / "models" / "export", colour_tflite, COLOURS)
+    return _write_export(tmp_path_factory.mktemp("exported") / "models" / "export", colour_tflite, COLOURS)
+
+
+@pytest.fixture
+def write_export() -> Callable[[Path, bytes, Sequence[tuple[str, str]]], Path]:
+    """Writes an exported model from a TFLite graph and pairs of name and label."""
+    return _write_export
 
 
 @pytest.fixture
@@ -77,6 +86,105 @@ def export_with_labels(colour_tflite: bytes, tmp_path: Path) -> Callable[[Sequen
 
     def make(labels: Sequence[str]) -> Path:
         names = [name for name, _ in COLOURS]
-        return write_export(tmp_path / "labelled", colour_tflite, list(zip(names, labels, strict=True)))
+        return _write_export(tmp_path / "labelled", colour_tflite, list(zip(names, labels, strict=True)))
 
     return make
+
+
+# A real backbone of 48 features: the mean colours of a picture's 4 x 4 tiles.
+TILES_MODULE = """
+import sys
+import tensorflow as tf
+
+class Tiles(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((None, 32, 32, 3), tf.float32)])
+    def __call__(self, images):
+        return tf.reshape(tf.nn.avg_pool2d(images, 8, 8, "VALID"), (-1, 48))
+
+tf.saved_model.save(Tiles(), sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="session")
+def tiles_module(request: pytest.FixtureRequest) -> Path:
+    """A TF-Hub image feature vector in a folder, made in a process of its own and kept between runs."""
+    key = hashlib.sha256(TILES_MODULE.encode()).hexdigest()[:12]
+    path = Path(request.config.cache.mkdir("imageloom")) / f"tiles-{key}"
+    if not path.exists():
+        temporary = path.with_suffix(".tmp")
+        subprocess.run([sys.executable, "-c", TILES_MODULE, str(temporary)], check=True, capture_output=True)
+        temporary.replace(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiles_backbone(tiles_module: Path, request: pytest.FixtureRequest) -> Path:
+    """models/backbone/ made from `tiles_module` by the stage, in a process of its own and kept between runs."""
+    root = Path(request.config.cache.mkdir("imageloom")) / f"{tiles_module.name}-backbone"
+    backbone = root / "models" / "backbone"
+    if not (backbone / "backbone.json").exists():
+        root.mkdir(exist_ok=True)
+        section = json.dumps({"backbone": {"module": str(tiles_module), "image_size": 32}})
+        (root / "params.yaml").write_text(section, encoding="utf-8")
+        subprocess.run(
+            [sys.executable, "-m", "imageloom.cli", "backbone", "-C", str(root)], check=True, capture_output=True
+        )
+    return backbone
+
+
+class Site:
+    """A web site on loopback whose answers a test writes into `routes` and changes as it likes.
+
+    A route is bytes (an answer 200), a tuple of status, headers and body, or a function of the request's handler that
+    gives one of these, or None when it wrote the answer itself. `asked` lists the paths in the order of the requests.
+    """
+
+    def __init__(self) -> None:
+        self.routes: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                site.asked.append(self.path)
+                site.headers.append({name.lower(): value for name, value in self.headers.items()})
+                route = site.routes.get(self.path, (404, {}, b"<html>not here</html>"))
+                answer = route(self) if callable(route) else route
+                if answer is None:
+                    return
+                status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
+                self.send_response(status)
+                for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: object) -> None:
+                """Clients that hang up are part of the tests."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def count(self, path: str) -> int:
+        return self.asked.count(path)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A web site on loopback, served while the test runs."""
+    site = Site()
+    thread = Thread(target=site.server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield site
+    site.server.shutdown()
+    site.server.server_close()
+    thread.join()

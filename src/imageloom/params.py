@@ -101,6 +101,15 @@ def load_classes(path: Path) -> list[ClassSpec]:
     return classes
 
 
+def load_all(path: Path) -> dict[str, Any]:
+    """Reads every section as it is written, unchecked and without defaults, for what only keeps a record of them.
+
+    Raises:
+        ParamsError: The file is missing or is not YAML.
+    """
+    return _read(path)[0]
+
+
 def check_sections(known: Iterable[str], path: Path) -> None:
     """Refuses a section that no stage reads.
 
@@ -162,7 +171,8 @@ def _checked(adapter: TypeAdapter[Any], value: Any, section: str, model: type[Ba
         return adapter.validate_python(value)
     except ValidationError as fault:
         problems = fault.errors(include_url=False)
-    first = problems[0]
+    # A misspelt key comes before the needed one that it leaves missing.
+    first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     location = (section, *first["loc"])
     unknown = first["type"] == "extra_forbidden"
     line = _line_of(node, location, key=unknown)

@@ -15,9 +15,8 @@ from imageloom.errors import DataError, ImageError
 from imageloom.predictor import Prediction, Predictor
 
 # What files in a folder are taken for pictures; a file named on the command line is tried whatever its name.
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .dib .tif .tiff .avif .ppm .pgm .pbm .pnm".split()
-)
+EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib"}
+EXTENSIONS |= {".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
 
 # No picture of up to images.MAX_PIXELS is larger; it keeps a film named by mistake out of memory.
 MAX_BYTES = 512 * 2**20
@@ -40,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "`predictions` (most probable first) and `model` as POST /predict answers them, or `error` where there is "
         "nothing to say; each line is printed as soon as it is known",
     )
-    parser.add_argument("--top", type=_positive, metavar="N", help=f"name the N most probable classes (default: {SHOWN}; all in JSON)")
+    parser.add_argument(
+        "--top", type=_positive, metavar="N", help=f"name the N most probable classes (default: {SHOWN}; all in JSON)"
+    )
     parser.add_argument(
         "--model",
         type=Path,
@@ -67,10 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more; found {text!r}")
+    return int(text)
 
 
 def _pictures(paths: Sequence[Path]) -> Iterator[Path]:
@@ -86,7 +86,9 @@ def _pictures(paths: Sequence[Path]) -> Iterator[Path]:
             if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
         )
         if not found:
-            raise DataError(f"no picture in {_readable(str(path))}", "name a folder of pictures, or the files themselves")
+            raise DataError(
+                f"no picture in {_readable(str(path))}", "name a folder of pictures, or the files themselves"
+            )
         yield from found
 
 
@@ -151,7 +153,7 @@ def _complain(path: Path, reason: str) -> None:
 
 
 def _as_json(answer: dict[str, Any]) -> str:
-    """JSON in the labels' own script, or with escapes where the output cannot hold it (such as a file name that is not Unicode)."""
+    """JSON in the labels' own script, or with escapes where the output cannot hold it, as names not in Unicode."""
     text = json.dumps(answer, ensure_ascii=False)
     return text if _fits(text) else json.dumps(answer)
 
@@ -166,7 +168,8 @@ def _fits(text: str) -> bool:
 
 def _readable(text: str) -> str:
     """The text with everything replaced that would move the cursor or that the output cannot hold."""
-    text = "".join(letter if letter.isprintable() or letter == " " else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    joiners = " \u200c\u200d"  # these hold Persian words and family emoji together
+    text = "".join(letter if letter.isprintable() or letter in joiners else "\ufffd" for letter in text)
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
 
@@ -174,7 +177,7 @@ def _readable(text: str) -> str:
 def _columns(text: str) -> int:
     """How many columns of a terminal the text takes: two for a Chinese character, none for an accent of its own."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(unicodedata.combining(letter) != 0 for letter in text)
+    return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
 
 
 def _bar(probability: float) -> str:

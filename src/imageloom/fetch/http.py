@@ -1,6 +1,7 @@
 """Fetches addresses over HTTP: politely, within limits, and with a remote fault as a status, never as an exception."""
 
 import asyncio
+import os
 import random
 import time
 from dataclasses import dataclass, replace
@@ -207,6 +208,9 @@ class Http:
             return Fetched(Status.BLOCKED_ADDRESS, error=f"leads to {fault}, which is not http")
         if isinstance(fault, aiohttp.InvalidURL | ValueError):
             return Fetched(Status.BLOCKED_ADDRESS, error=f"not a valid address: {fault}")
+        if isinstance(fault, aiohttp.ClientConnectorError):
+            why = os.strerror(fault.os_error.errno) if fault.os_error.errno else str(fault.os_error)
+            return Fetched(Status.HTTP_ERROR, error=f"cannot connect to {fault.host}:{fault.port}: {why}", passing=True)
         return Fetched(Status.HTTP_ERROR, error=str(fault) or type(fault).__name__, passing=True)
 
 

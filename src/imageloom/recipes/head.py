@@ -1,6 +1,7 @@
 """What every recipe on features ends as: one Dense layer with softmax, from a feature vector to probabilities."""
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class Head:
                 return cls(arrays["kernel"], arrays["bias"])
         except FileNotFoundError:
             raise ModelError(f"no {path}", "run `dvc repro train` first") from None
-        except (OSError, ValueError, KeyError) as fault:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as fault:
             raise ModelError(f"{path} is damaged: {fault}", "run `dvc repro --force train`") from fault
 
 

@@ -5,6 +5,7 @@ classes weigh the same however many pictures they have, if so asked. Standardisa
 ((x - m) / s) W + b = x (W / s) + (b - (m / s) W), where x[D], m[D], s[D], W[D, K], b[K].
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ class ProbeParams(StageParams):
     """How the probe is fitted."""
 
     c: list[float] = Field(
-        default=[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0],
+        default=[0.001, 0.003, 0.01, 0.03, 0.1, 1.0],
         min_length=1,
         description="inverse regularisation strengths to choose from, on the validation pictures",
     )
@@ -51,8 +52,7 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> tup
     weights = np.bincount(train.classes, minlength=classes)
     weights = len(train.classes) / (classes * weights)
     heads, history = [], []
-    for c in sorted(params.c):
-        kernel, bias = _regress(standardised, train.classes, c, weights if params.balanced else None, params)
+    for c, kernel, bias in _regress(standardised, train.classes, weights if params.balanced else None, params):
         folded = kernel / scale[:, None]
         head = Head(folded.astype(np.float32), (bias - mean @ folded).astype(np.float32))
         heads.append(head)
@@ -64,17 +64,19 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> tup
 
 
 def _regress(
-    features: np.ndarray, labels: np.ndarray, c: float, weights: np.ndarray | None, params: ProbeParams
-) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel float64[D, K] and bias float64[K]."""
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, params: ProbeParams
+) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+    """Each C from the smallest, with kernel float64[D, K] and bias float64[K]; each fit starts where the last one ended."""
     from sklearn.linear_model import LogisticRegression
 
     balance = None if weights is None else dict(enumerate(weights))
-    model = LogisticRegression(C=c, class_weight=balance, max_iter=params.max_iterations).fit(features, labels)
-    kernel, bias = model.coef_.T, model.intercept_
-    if kernel.shape[1] == 1:  # two classes: scikit-learn gives the second's logit, the first's being 0
-        kernel, bias = np.hstack([np.zeros_like(kernel), kernel]), np.array([0.0, bias[0]])
-    return kernel, bias
+    model = LogisticRegression(class_weight=balance, max_iter=params.max_iterations, warm_start=True)
+    for c in sorted(params.c):
+        model.set_params(C=c).fit(features, labels)
+        kernel, bias = model.coef_.T, model.intercept_
+        if kernel.shape[1] == 1:  # two classes: scikit-learn gives the second's logit, the first's being 0
+            kernel, bias = np.hstack([np.zeros_like(kernel), kernel]), np.array([0.0, bias[0]])
+        yield c, kernel, bias
 
 
 def _measure(head: Head, data: Data, side: str) -> dict[str, float]:

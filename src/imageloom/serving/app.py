@@ -134,7 +134,7 @@ def _picture(max_bytes: int) -> bytes:
     if length > max_bytes:
         raise HTTPError(413, f"{length:,} bytes are more than the {max_bytes:,} allowed")
     body = request.environ["wsgi.input"].read(length) if length > 0 else b""
-    content_type = request.headers.get("Content-Type", "")
+    content_type = request.environ.get("CONTENT_TYPE", "")  # Bottle's headers fail on one that is not UTF-8
     if multipart.is_form(content_type) and body:
         try:
             body = multipart.picture(content_type, body)

@@ -26,7 +26,9 @@ MAX_READ_BYTES = 2 * MAX_BYTES
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default: %(default)s)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all (default: %(default)s)"
+    )
     parser.add_argument("--port", type=_port, default=8090, help="port; 0 takes a free one (default: %(default)s)")
     parser.add_argument(
         "--model",
@@ -36,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of the exported model (default: %(default)s)",
     )
     parser.add_argument(
-        "--threads", type=_threads, default=cores(), metavar="N", help="pictures predicted at a time (default: the cores, %(default)s here)"
+        "--threads",
+        type=_threads,
+        default=cores(),
+        metavar="N",
+        help="pictures predicted at a time (default: the cores, %(default)s here)",
     )
 
 
@@ -71,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _ErrorTask(ErrorTask):
-    """What waitress refuses by itself (no HTTP, headers or a body that are too large), in the shape of all other errors."""
+    """What waitress refuses by itself (no HTTP, too large headers or body), in the shape of all other errors."""
 
     def execute(self) -> None:
         fault = self.request.error
@@ -109,7 +115,9 @@ def _listen(app: Any, arguments: argparse.Namespace, listeners: dict[int, Any]) 
             errno.EADDRNOTAVAIL: "this machine has no such address: check --host",
         }
         reason = os.strerror(fault.errno) if fault.errno else str(fault)
-        raise ImageloomError(f"cannot listen on {where}: {reason}", hints.get(fault.errno or 0, "check --host and --port")) from None
+        raise ImageloomError(
+            f"cannot listen on {where}: {reason}", hints.get(fault.errno or 0, "check --host and --port")
+        ) from None
 
 
 def _address(server: Any, host: str) -> str:
@@ -132,14 +140,14 @@ def _quiet() -> None:
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("must be 0 to 65535")
-    return number
+    return _number(text, 0, 65535)
 
 
 def _threads(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    return _number(text, 1, 256)
+
+
+def _number(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}; found {text!r}")
+    return int(text)

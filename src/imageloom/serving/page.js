@@ -32,14 +32,17 @@ function newCard(file) {
   const picture = card.querySelector("img");
   const address = URL.createObjectURL(file);
   // Some pictures that the server reads, such as TIFF, are ones that the browser cannot show.
-  picture.onerror = () => picture.replaceWith("no preview");
+  picture.onerror = () => {
+    picture.parentElement.classList.add("blank");
+    picture.replaceWith("no preview");
+  };
   picture.onload = () => URL.revokeObjectURL(address);
   picture.src = address;
   picture.alt = `Preview of ${nameOf(file)}`;
-  card.querySelector("figcaption").textContent = nameOf(file);
-  card.querySelector("figcaption").title = nameOf(file);
+  const caption = card.querySelector(".file");
+  caption.textContent = caption.title = nameOf(file);
   card.classList.add("waiting");
-  card.querySelector("strong").textContent = "Waiting…";
+  card.querySelector(".state").textContent = "Waiting…";
   return card;
 }
 
@@ -56,7 +59,7 @@ function next() {
 }
 
 async function predict(file, card) {
-  card.querySelector("strong").textContent = "Looking…";
+  card.querySelector(".state").textContent = "Looking…";
   try {
     if (file.size > maxBytes) throw new Error(`larger than the ${Math.floor(maxBytes / 2 ** 20)} MB that the server takes`);
     const started = performance.now();
@@ -84,7 +87,7 @@ async function ask(file) {
 }
 
 function show(card, answer, milliseconds) {
-  card.querySelector("strong").textContent = answer.label;
+  card.querySelector(".state").hidden = true;
   card.querySelector(".time").textContent = `${Math.max(1, Math.round(milliseconds))} ms`;
   card.querySelector(".time").title = "from sending the picture to having the answer";
   const bars = card.querySelector(".bars");
@@ -100,10 +103,8 @@ function show(card, answer, milliseconds) {
 }
 
 function showFault(card, message) {
-  card.querySelector("strong").textContent = "No answer";
-  const fault = card.querySelector(".fault");
-  fault.textContent = message;
-  fault.hidden = false;
+  card.classList.add("failed");
+  card.querySelector(".state").textContent = `No answer: ${message}`;
 }
 
 function percent(probability) {

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import importlib.util
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -107,7 +108,9 @@ class DemoGallery:
         self._thread.start()
         self._ready.wait()
         if self._fault is not None:
-            message = f"the demo's gallery cannot listen on port {self._port}: {self._fault}"
+            number = getattr(self._fault, "errno", None)
+            why = os.strerror(number) if number else self._fault
+            message = f"the demo's gallery cannot listen on port {self._port}: {why}"
             raise ImageloomError(message, f"close what listens there, or set {self._port_setting} to a free port")
         return self
 

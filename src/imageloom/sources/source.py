@@ -96,7 +96,7 @@ def known_class(name: str, context: Context, named_by: str) -> str:
         raise DataError(f"{named_by}: a class cannot be called {name!r}: it {fault}", "rename it") from None
     if context.classes and name not in context.classes:
         hint = nearest(name, context.classes)
-        raise DataError(f"{named_by}: no class {name!r} in params.yaml", f"{hint}; or add it to `classes`")
+        raise DataError(f"{named_by}: no class {name!r} in params.yaml", f"{hint} (or add it to `classes`)")
     return name
 
 

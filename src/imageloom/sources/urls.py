@@ -9,7 +9,6 @@ from typing import Literal
 from pydantic import Field
 
 from imageloom.errors import DataError
-from imageloom.params import nearest
 from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class, place, warn_if_unwatched
 
 DEFAULT = "data/urls"
@@ -61,8 +60,7 @@ class Urls(Source):
             )
         for name in context.classes:
             if name not in found:
-                names = [path.name for path in found.values()]
-                hint = f"write it, empty if other sources have the class; {nearest(f'urls_{name}.csv', names)}"
+                hint = "write it, with one address a line; leave it empty if other sources have the class"
                 raise DataError(f"{where}: no urls_{name}.csv for the class {name!r}", hint)
         return list(found.items())
 

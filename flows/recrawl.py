@@ -1,0 +1,128 @@
+"""`python -m flows.recrawl`: crawls again and, if a picture is new or changed, brings everything else up to date.
+
+`python -m flows.recrawl --serve` waits for the schedule of the deployment `recrawl/nightly` instead, which is what
+`make ui` starts.
+"""
+
+import argparse
+import sys
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State, StateType
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
+from prefect.flows import serve
+from prefect.states import Completed, Crashed, Failed
+
+from flows import HOME, PROJECT, server, stages
+
+DEPLOYMENT = "nightly"
+NIGHTLY = "0 3 * * *"
+
+# Stands from the moment that new pictures are seen until a model knows them, so that a night on which a later stage
+# failed is made up for on the next, though nothing is new by then.
+PENDING = HOME / "new_pictures"
+
+
+@flow(persist_result=False, validate_parameters=False)
+def recrawl() -> State:
+    """Crawls again; ends Failed when the crawl or a stage after it does."""
+    before = pictures()
+    state: State = stages.FLOWS["scrape"](force=True, return_state=True)
+    if not state.is_completed():
+        return Failed(message=state.message)
+    after = pictures()
+    if after == before and not PENDING.exists():
+        return Completed(message=f"nothing new among {len(after):,} pictures")
+    get_run_logger().info("%d new pictures, %d gone", len(after - before), len(before - after))
+    PENDING.parent.mkdir(parents=True, exist_ok=True)
+    PENDING.touch()
+    state = stages.run_all([stage for stage in stages.FLOWS if stage != "scrape"])
+    if state.is_completed():
+        PENDING.unlink(missing_ok=True)
+        state.message = f"{len(after - before):,} new pictures; {state.message}"
+    return state
+
+
+def pictures() -> set[tuple[str, str]]:
+    """Class and SHA-256 of every crawled picture; empty before the first crawl."""
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(PROJECT / "data" / "raw" / "manifest.parquet", columns=["class", "sha256"])
+    except FileNotFoundError:
+        return set()
+    columns = table.to_pydict()
+    return {(name, sha) for name, sha in zip(columns["class"], columns["sha256"], strict=True) if sha}
+
+
+def serve_nightly() -> None:
+    """Waits for the deployment's schedule, until Ctrl-C.
+
+    The nightly schedule is given to a new deployment only: from then on it is what a person makes of it in Prefect's
+    UI. For the same reason nothing is paused when the waiting ends.
+    """
+    with get_client(sync_client=True) as client:
+        found = _deployment(client)
+        if found is not None:
+            _end_abandoned(client, found)
+    deployment = RunnerDeployment.from_flow(
+        recrawl,
+        DEPLOYMENT,
+        cron=None if found else NIGHTLY,
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        description="Crawls the sources again and retrains when there are new pictures.",
+    )
+    serve(deployment, pause_on_shutdown=False, print_starting_message=False)
+
+
+def _deployment(client: SyncPrefectClient) -> UUID | None:
+    try:
+        return client.read_deployment_by_name(f"{recrawl.name}/{DEPLOYMENT}").id
+    except ObjectNotFound:
+        return None
+
+
+def _end_abandoned(client: SyncPrefectClient, deployment: UUID) -> None:
+    """Marks as crashed what was running when the process before this one was killed; it would hold the only slot."""
+    filters: dict[str, Any] = {
+        "flow_run_filter": FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
+            state=FlowRunFilterState(
+                type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
+            ),
+        )
+    }
+    for run in client.read_flow_runs(**filters):
+        client.set_flow_run_state(run.id, Crashed(message="what ran it was ended from outside"), force=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Crawls again once, or serves the deployment.
+
+    Returns:
+        0 when it went well, 2 when it failed, 130 after Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.recrawl", description="Crawls again; if anything is new, the rest."
+    )
+    parser.add_argument(
+        "--serve", action="store_true", help="wait for the schedule of recrawl/nightly (needs a server)"
+    )
+    if parser.parse_args(arguments).serve:
+        serve_nightly()
+        return 0
+    return server.run(recrawl)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

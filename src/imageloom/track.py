@@ -1,0 +1,387 @@
+"""Stage `track`: logs the result to MLflow as one run, with what it was made from, and registers the model.
+
+Reads files that the other stages wrote and nothing else, so a store that cannot be written loses nothing: the stage
+warns, and `imageloom track` logs the same result when the store is back. A result that is in the store already is
+named, not logged again.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import subprocess
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from imageloom import console, files, params, tables
+from imageloom.errors import DataError
+from imageloom.files import Paths
+from imageloom.params import StageParams
+from imageloom.predictor import Predictor
+
+# MLflow's own limits, with which it refuses or cuts what is sent.
+MAX_VALUE = 6000  # characters of a parameter's value
+PARAMS_PER_BATCH = 100
+METRICS_PER_BATCH = 1000
+
+# What the logged model needs to predict; its versions are those that made it.
+REQUIREMENTS = ("ai-edge-litert", "numpy", "pandas", "pillow")
+
+# A larger picture is no example: MLflow keeps it twice, as text.
+MAX_EXAMPLE_BYTES = 2_000_000
+
+SECONDS_TO_ANSWER = 10
+
+
+class Params(StageParams):
+    """Where the result is logged, and under which names."""
+
+    experiment: str = Field(default="imageloom", min_length=1, max_length=250, description="MLflow experiment")
+    model_name: str = Field(
+        default="imageloom", min_length=1, max_length=250, description="name of the registered model; no / or :"
+    )
+    tracking_uri: str = Field(
+        default="sqlite:///mlflow.db",
+        description="MLflow server's address, or a database beside which the files go to mlruns/ in the project",
+    )
+
+    @field_validator("model_name")
+    @classmethod
+    def _no_separators(cls, name: str) -> str:
+        if "/" in name or ":" in name:
+            raise ValueError("must not hold / or :")
+        return name
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _is_an_address(cls, uri: str) -> str:
+        if not re.match(r"[a-z][a-z0-9+.-]*://", uri) or uri.startswith("file:"):
+            raise ValueError("must be an address such as http://127.0.0.1:5000 or sqlite:///mlflow.db")
+        return uri
+
+
+@dataclass(frozen=True)
+class Result:
+    """What there is to log.
+
+    Args:
+        params: Flat names of parameters -> their values as text.
+        metrics: Names of metrics -> values.
+        tags: The revision of the code that made it, and `imageloom.result`, a digest by which the run is found again.
+        artifacts: Files, each with the folder it goes to in the run.
+        labels: The classes as people read them, in the order of the model's outputs.
+        example: Bytes of a test picture, None where none is at hand.
+    """
+
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    artifacts: list[tuple[Path, str]]
+    labels: tuple[str, ...]
+    example: bytes | None
+
+
+def run(settings: Params, paths: Paths) -> None:
+    """Writes one MLflow run, and its id to reports/mlflow_run.json.
+
+    Raises:
+        ImageloomError: The result itself is missing or damaged; a store that cannot be written only warns.
+    """
+    result = _result(settings, paths)
+    entry: dict[str, Any] = {
+        "run_id": None,
+        "experiment": settings.experiment,
+        "model_name": settings.model_name,
+        "model_version": None,
+        "tracking_uri": without_secrets(settings.tracking_uri),
+    }
+    try:
+        with _quiet_mlflow():
+            run_id, version, is_new = _log(result, settings, paths)
+    # A store is a database, a server, a bucket: what its driver raises is not known here, and no fault of it may lose
+    # a training that went well.
+    except Exception as fault:
+        entry["error"] = _one_line(fault, settings.tracking_uri)
+        files.write_json(paths.reports / "mlflow_run.json", entry)
+        console.warn(f"the result was not logged: {entry['tracking_uri']} cannot be written: {entry['error']}")
+        console.warn("nothing is lost: type `imageloom track` when the store is back")
+        return
+    files.write_json(paths.reports / "mlflow_run.json", {**entry, "run_id": run_id, "model_version": version})
+    verb = "logged" if is_new else "was logged before"
+    console.say(
+        f"track: {verb} as run {run_id} of {settings.experiment}; model {settings.model_name}, version {version}"
+    )
+
+
+def without_secrets(uri: str) -> str:
+    """The address without its user, password and query."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def data_digest(rows: Iterable[tuple[str, str]]) -> str:
+    """SHA-256, in hexadecimal, of the pictures' ids and classes, whatever their order.
+
+    Args:
+        rows: Pairs of id and class.
+    """
+    return hashlib.sha256("".join(f"{id_} {name}\n" for id_, name in sorted(rows)).encode()).hexdigest()
+
+
+def _result(settings: Params, paths: Paths) -> Result:
+    scores = read_metrics(paths)
+    split = tables.read(paths.split, tables.SPLIT, "split").select(["id", "class", "path", "side"]).to_pylist()
+    predictor = Predictor(paths.export)
+    flat = _flatten(params.load_all(paths.params))
+    if "track.tracking_uri" in flat:
+        flat["track.tracking_uri"] = without_secrets(settings.tracking_uri)
+    flat["data.digest"] = data_digest((row["id"], row["class"]) for row in split)
+    flat["data.pictures"] = str(len(split))
+    flat["model.version"] = predictor.version
+    metrics = _metrics(scores)
+    tags = {**_revision(paths.root), "imageloom.result": _digest([flat, metrics])}
+    return Result(flat, metrics, tags, _artifacts(paths), predictor.labels, _example(split, paths))
+
+
+def read_metrics(paths: Paths) -> dict[str, Any]:
+    """What the stage `evaluate` measured.
+
+    Raises:
+        DataError: There is no reports/metrics.json, or it is damaged.
+    """
+    path = paths.reports / "metrics.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"no {path}", "run `dvc repro` to train and measure a model") from None
+    except (OSError, ValueError) as fault:
+        raise DataError(f"cannot read {path}: {fault}", "run `dvc repro --force evaluate` to make it again") from None
+    if not isinstance(content, dict) or not {"accuracy", "macro_f1", "pictures", "classes"} <= content.keys():
+        raise DataError(
+            f"{path} is not what the stage evaluate writes", "run `dvc repro --force evaluate` to make it again"
+        )
+    return content
+
+
+def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """`{"a": {"b": [1]}}` as `{"a.b": "[1]"}`: mappings give dots, lists JSON, and a long value is cut."""
+    flat: dict[str, str] = {}
+    for key, value in content.items():
+        name = f"{prefix}{_allowed(str(key))}"
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            flat[name] = text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
+    return flat
+
+
+def _metrics(scores: dict[str, Any]) -> dict[str, float]:
+    """Flat metrics, named so that MLflow's page draws a panel per part before the slash."""
+    metrics = {name: value for name, value in scores.items() if isinstance(value, int | float)}
+    for name in ("accuracy", "macro_f1"):
+        metrics[f"{name}_low"], metrics[f"{name}_high"] = scores[f"{name}_interval"]
+    names = _distinct(scores["classes"])
+    for name, values in scores["classes"].items():
+        metrics |= {f"{kind}/{names[name]}": value for kind, value in values.items()}
+    for side, counts in scores["pictures"].items():
+        metrics |= {f"pictures_{side}/{names[name]}": count for name, count in counts.items()}
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _allowed(name: str) -> str:
+    """The name in the characters that MLflow takes in a metric's or parameter's name."""
+    return re.sub(r"[^\w.\- ]", "_", unicodedata.normalize("NFC", name))
+
+
+def _distinct(names: Iterable[str]) -> dict[str, str]:
+    """For each class name one that MLflow takes, no two the same (`c+` and `c-` would both be `c_`)."""
+    given: dict[str, str] = {}
+    for name in names:
+        allowed, number = _allowed(name), 2
+        while allowed in given.values():
+            allowed, number = f"{_allowed(name)}_{number}", number + 1
+        given[name] = allowed
+    return given
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _revision(root: Path) -> dict[str, str]:
+    """Tags with git's revision of the code, and whether it had changes; none outside a repository."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    # What the pipeline itself writes into git is a result, not a change to what made it.
+    changed = _git(
+        root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock", ":(exclude)reports"
+    )
+    return {
+        "mlflow.source.git.commit": commit,  # the name under which MLflow's page shows it
+        "git.branch": _git(root, "rev-parse", "--abbrev-ref", "HEAD") or "",
+        "git.uncommitted_changes": "yes" if changed else "no",
+    }
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _artifacts(paths: Paths) -> list[tuple[Path, str]]:
+    reports = [paths.reports / name for name in ("index.html", "metrics.json")] + sorted(paths.reports.glob("*.csv"))
+    found = [(path, "reports") for path in reports if path.is_file()]
+    found += [(path, "reports/figures") for path in sorted((paths.reports / "figures").glob("*.png"))]
+    return [*found, (paths.params, "")]
+
+
+def _example(split: list[dict[str, Any]], paths: Paths) -> bytes | None:
+    """The smallest test picture that is at hand."""
+    found = [path for row in split if row["side"] == "test" and (path := paths.raw / row["path"]).is_file()]
+    smallest = min(found, key=lambda path: (path.stat().st_size, path.name), default=None)
+    if smallest is None or smallest.stat().st_size > MAX_EXAMPLE_BYTES:
+        return None
+    return smallest.read_bytes()
+
+
+@contextlib.contextmanager
+def _quiet_mlflow() -> Iterator[None]:
+    """Keeps MLflow from phoning home, from waiting minutes for a dead server, and from telling its steps."""
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(SECONDS_TO_ANSWER))
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    said = io.StringIO()  # it prints some of it, and logs the rest through a handler that looks up sys.stderr each time
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        yield
+
+
+def _log(result: Result, settings: Params, paths: Paths) -> tuple[str, str, bool]:
+    """Writes the run, unless the store has it.
+
+    Returns:
+        The run's id, the version of the registered model, and whether the run is new.
+    """
+    uri = _absolute(settings.tracking_uri, paths.root)
+    _check_writable(uri)
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = mlflow.MlflowClient()
+    experiment = _experiment(client, settings.experiment, uri, paths)
+    known = _find(client, experiment, settings.model_name, result)
+    if known is not None:
+        return *known, False
+    name = f"{result.metrics['accuracy']:.3f} {result.params['model.version']}"
+    with mlflow.start_run(experiment_id=experiment, run_name=name, tags=result.tags) as run:
+        _log_values(client, run.info.run_id, result)
+        for path, folder in result.artifacts:
+            mlflow.log_artifact(str(path), folder or None)
+        version = _log_model(result, settings, paths)
+    return run.info.run_id, version, True
+
+
+def _find(client: Any, experiment: str, model_name: str, result: Result) -> tuple[str, str] | None:
+    """The finished run of the same result whose model is registered, with the model's version."""
+    query = f"tags.`imageloom.result` = '{result.tags['imageloom.result']}' and attributes.status = 'FINISHED'"
+    for run in client.search_runs([experiment], query, max_results=1):
+        for version in client.search_model_versions(f"run_id = '{run.info.run_id}'"):
+            if version.name == model_name:
+                return run.info.run_id, str(version.version)
+    return None
+
+
+def _log_values(client: Any, run_id: str, result: Result) -> None:
+    from mlflow.entities import Metric, Param
+    from mlflow.utils.time import get_current_time_millis
+
+    entries = [Param(*item) for item in result.params.items()]
+    for start in range(0, len(entries), PARAMS_PER_BATCH):
+        client.log_batch(run_id, params=entries[start : start + PARAMS_PER_BATCH])
+    now = get_current_time_millis()
+    metrics = [Metric(name, value, now, 0) for name, value in result.metrics.items()]
+    for start in range(0, len(metrics), METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
+
+
+def _log_model(result: Result, settings: Params, paths: Paths) -> str:
+    """Logs models/export/ as a pyfunc that takes pictures' bytes.
+
+    Returns:
+        The version under which it is registered.
+    """
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec("string", "label"),
+        *(ColSpec("double", label) for label in result.labels),
+    ]
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        loader_module="imageloom.predictor",
+        data_path=str(paths.export),
+        code_paths=[str(Path(__file__).parent)],
+        signature=ModelSignature(Schema([ColSpec("binary", "image")]), Schema(outputs)),
+        input_example=None if result.example is None else pd.DataFrame({"image": [result.example]}),
+        pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        registered_model_name=settings.model_name,
+        await_registration_for=0,
+    )
+    return str(logged.registered_model_version)
+
+
+def _experiment(client: Any, name: str, uri: str, paths: Paths) -> str:
+    """The experiment's id; where it is new and the store a database, its files go to mlruns/ in the project."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    of_server = uri.startswith(("http:", "https:"))
+    return str(client.create_experiment(name, None if of_server else (paths.root / "mlruns").as_uri()))
+
+
+def _absolute(uri: str, root: Path) -> str:
+    """A SQLite file is named from the project's folder, wherever the command is typed."""
+    scheme, separator, path = uri.partition(":///")
+    return f"{scheme}{separator}{root / path}" if scheme == "sqlite" and path else uri
+
+
+def _check_writable(uri: str) -> None:
+    """Takes SQLite's write lock and gives it back; MLflow would try ten times over a minute and a half."""
+    scheme, _, path = uri.partition(":///")
+    if scheme != "sqlite":
+        return
+    import sqlite3
+
+    connection = sqlite3.connect(path, timeout=SECONDS_TO_ANSWER)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+def _one_line(fault: Exception, uri: str) -> str:
+    """The fault's first line, without what the address keeps secret."""
+    text = (str(fault).strip() or type(fault).__name__).splitlines()[0].replace(uri, without_secrets(uri))
+    password = urlsplit(uri).password
+    return (text.replace(password, "***") if password else text)[:300]

@@ -1,0 +1,123 @@
+import shutil
+
+import numpy as np
+import pytest
+from projects import Project, picture
+
+from imageloom import embed, images
+from imageloom.engine import Engine
+from imageloom.errors import DataError, ModelError
+from imageloom.features import FeatureStore
+
+
+@pytest.fixture
+def project(tmp_path, tiles_backbone):
+    project = Project(tmp_path / "project", embed={"aspect": "crop"})
+    shutil.copytree(tiles_backbone, project.paths.backbone)
+    return project
+
+
+def test_vectors_are_what_the_backbone_gives_for_the_decoded_picture(project):
+    project.add("warm", [picture("warm", seed) for seed in range(5)])
+    project.run("embed")
+    ids = sorted(row["sha256"] for row in project.rows)
+    vectors = FeatureStore(project.paths.features).read(ids)
+    assert vectors.shape == (5, 48)
+    assert vectors.dtype == np.float32
+    engine = Engine(project.paths.backbone / "backbone.tflite")
+    for row in project.rows:
+        pixels = images.load((project.paths.raw / row["path"]).read_bytes(), 32, "crop")
+        assert np.array_equal(vectors[ids.index(row["sha256"])], engine(pixels))
+
+
+def test_only_new_pictures_are_embedded(project, capsys):
+    project.add("warm", [picture("warm", seed) for seed in range(30)])
+    project.run("embed")
+    first = next(project.paths.features.glob("part-*")).stat().st_mtime_ns
+    project.add("cold", [picture("cold", seed) for seed in range(20)], crawl=1)
+    capsys.readouterr()
+    project.run("embed")
+    assert "embed: 20 new images embedded, 30 had their features already" in capsys.readouterr().out
+    assert next(project.paths.features.glob("part-0001*")).stat().st_mtime_ns == first
+    assert len(FeatureStore(project.paths.features).read(sorted(row["sha256"] for row in project.rows))) == 50
+
+
+def test_the_same_pictures_give_the_same_bytes(tmp_path, tiles_backbone):
+    folders = []
+    for name in ("a", "b"):
+        project = Project(tmp_path / name)
+        shutil.copytree(tiles_backbone, project.paths.backbone)
+        seeds = range(40) if name == "a" else reversed(range(40))
+        project.add("warm", [picture("warm", seed) for seed in seeds])
+        project.run("embed")
+        folders.append({path.name: path.read_bytes() for path in project.paths.features.iterdir()})
+    assert folders[0] == folders[1]
+
+
+@pytest.mark.parametrize("change", ["aspect", "backbone"])
+def test_vectors_made_another_way_are_made_anew(project, change, capsys):
+    project.add("warm", [picture("warm", seed) for seed in range(3)])
+    project.run("embed")
+    if change == "aspect":
+        project.configure(embed={"aspect": "pad"})
+    else:
+        about = project.paths.backbone / "backbone.json"
+        about.write_text(about.read_text().replace('"sha256": "', '"sha256": "0'))
+    project.run("embed")
+    assert "embed: 3 new images embedded, 0 had" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_pictures_that_are_no_more_lose_their_vectors(project, capsys):
+    project.add("warm", [picture("warm", seed) for seed in range(6)])
+    project.run("embed")
+    gone = project.rows.pop()
+    project.add("warm", [])
+    project.run("embed")
+    assert "1 dropped" in capsys.readouterr().out
+    assert gone["sha256"] not in FeatureStore(project.paths.features).ids()
+
+
+def test_a_picture_that_cannot_be_opened_is_listed_and_stops_nothing(project):
+    project.add("warm", [picture("warm", seed) for seed in range(3)])
+    broken = project.paths.raw / project.rows[0]["path"]
+    broken.write_bytes(broken.read_bytes()[:60])
+    project.run("embed")
+    project.run("embed")  # and is not tried again
+    store = FeatureStore(project.paths.features)
+    assert list(store.failed()) == [project.rows[0]["sha256"]]
+    assert sorted(store.ids()) == sorted(row["sha256"] for row in project.rows[1:])
+
+
+def test_an_interruption_keeps_the_parts_that_were_finished(project, monkeypatch, capsys):
+    project.add("warm", [picture("warm", seed) for seed in range(30)])
+    monkeypatch.setattr(embed, "PART", 8)
+    load, seen = images.load, []
+
+    def interrupted(data, *rest):
+        seen.append(data)
+        if len(seen) == 20:
+            raise KeyboardInterrupt
+        return load(data, *rest)
+
+    monkeypatch.setattr(images, "load", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        project.run("embed")
+    monkeypatch.setattr(images, "load", load)
+    names = [path.name for path in project.paths.features.iterdir()]
+    assert not [name for name in names if name.endswith(".tmp")]
+    kept = len(FeatureStore(project.paths.features).ids())
+    assert kept in (8, 16)
+    project.run("embed")
+    assert f"embed: {30 - kept} new images embedded, {kept} had" in capsys.readouterr().out
+    assert len(set(FeatureStore(project.paths.features).ids())) == 30
+
+
+def test_no_pictures_and_no_backbone_say_what_to_do(tmp_path):
+    project = Project(tmp_path)
+    with pytest.raises(DataError, match="no .*manifest") as fault:
+        project.run("embed")
+    assert "dvc repro scrape" in fault.value.hint
+    project.add("warm", [picture("warm", 1)])
+    with pytest.raises(ModelError, match="backbone") as fault:
+        project.run("embed")
+    assert "dvc repro" in fault.value.hint

@@ -1,0 +1,109 @@
+from collections import Counter
+
+import pytest
+from projects import Project
+
+from imageloom import tables
+from imageloom.errors import DataError
+
+
+def put(project, counts: dict[str, int], crawl: int = 0, first: int = 0, kept: bool = True) -> None:
+    """Adds rows to the clean manifest, as many of each class as asked for."""
+    rows = tables.read(project.paths.clean, tables.CLEAN, "clean").to_pylist() if project.paths.clean.exists() else []
+    for name, count in counts.items():
+        for number in range(first, first + count):
+            row = {"id": f"{name}-{number:06d}", "class": name, "path": f"{name}/{number}.png", "width": 50, "height": 50}
+            row |= {"copies": 1, "crawl": crawl, "kept": kept, "reason": "" if kept else "too_small", "url": f"http://x/{number}"}
+            rows.append(row | {"group": row["id"], "page": None, "author": None, "licence": None})
+    tables.write(project.paths.clean, rows, tables.CLEAN)
+
+
+def sides(project) -> dict[str, str]:
+    project.run("split")
+    table = tables.read(project.paths.split, tables.SPLIT, "split")
+    return dict(zip(table["id"].to_pylist(), table["side"].to_pylist(), strict=True))
+
+
+@pytest.fixture(params=["hash", "stratified"])
+def project(request, tmp_path):
+    return Project(tmp_path, split={"method": request.param, "validation": 0.2, "test": 0.1, "seed": 3})
+
+
+def test_parts_have_the_shares_asked_for(project):
+    put(project, {"a": 3000, "b": 3000})
+    counts = Counter(sides(project).values())
+    assert counts["test"] == pytest.approx(600, abs=70)
+    assert counts["validation"] == pytest.approx(1200, abs=90)
+
+
+def test_growth_moves_no_picture(project):
+    put(project, {"a": 100, "b": 70})
+    before = sides(project)
+    put(project, {"a": 40, "b": 90}, crawl=1, first=500)
+    put(project, {"a": 5}, crawl=2, first=0 + 900)
+    after = sides(project)
+    assert len(after) == len(before) + 135
+    assert {name: after[name] for name in before} == before
+
+
+def test_marking_a_picture_moves_no_other(project):
+    put(project, {"a": 100, "b": 70})
+    before = sides(project)
+    rows = tables.read(project.paths.clean, tables.CLEAN, "clean").to_pylist()
+    for row in rows[::9]:
+        row |= {"kept": False, "reason": "too_small"}
+    tables.write(project.paths.clean, rows, tables.CLEAN)
+    after = sides(project)
+    assert len(after) < len(before)
+    assert all(before[name] == side for name, side in after.items())
+
+
+def test_a_group_is_never_split(project):
+    put(project, {"a": 300, "b": 300})
+    rows = tables.read(project.paths.clean, tables.CLEAN, "clean").to_pylist()
+    for number, row in enumerate(rows):
+        row["group"] = rows[number - number % 3]["id"]
+    tables.write(project.paths.clean, rows, tables.CLEAN)
+    found = sides(project)
+    by_group: dict[str, set[str]] = {}
+    for row in rows:
+        by_group.setdefault(row["group"], set()).add(found[row["id"]])
+    assert {len(group) for group in by_group.values()} == {1}
+    assert len(set(found.values())) == 3
+
+
+def test_another_seed_gives_other_parts(project):
+    put(project, {"a": 200, "b": 200})
+    before = sides(project)
+    method = "hash" if "hash" in project.paths.params.read_text() else "stratified"
+    project.configure(split={"method": method, "validation": 0.2, "test": 0.1, "seed": 4})
+    assert sides(project) != before
+
+
+def test_a_class_without_test_pictures_says_what_to_do(tmp_path):
+    project = Project(tmp_path, split={"method": "hash", "test": 0.01, "validation": 0.3})
+    put(project, {"big": 900, "tiny": 4})
+    with pytest.raises(DataError, match="class 'tiny' has 4 pictures and none of them for") as fault:
+        project.run("split")
+    assert "method: stratified" in fault.value.hint
+    assert not project.paths.split.exists()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_class_of_one_or_two_pictures_is_an_error(tmp_path, number):
+    project = Project(tmp_path, split={"method": "stratified"})
+    put(project, {"big": 90, "tiny": number})
+    with pytest.raises(DataError, match=f"'tiny' has {number} pictures") as fault:
+        project.run("split")
+    assert "three pictures or more" in fault.value.hint
+
+
+def test_stratified_deals_small_classes_out_exactly(tmp_path):
+    project = Project(tmp_path, split={"method": "stratified", "validation": 0.2, "test": 0.2})
+    put(project, {"beer": 30, "wings": 30, "few": 3})
+    found = Counter((name.split("-")[0], side) for name, side in sides(project).items())
+    assert found == {
+        **{(name, "train"): 18 for name in ("beer", "wings")},
+        **{(name, side): 6 for name in ("beer", "wings") for side in ("validation", "test")},
+        **{("few", side): 1 for side in tables.SIDES},
+    }

@@ -1,0 +1,173 @@
+"""The stages from features to exported models, on a small project with a small real backbone."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from projects import Project, picture
+
+from imageloom import images, tables
+from imageloom.engine import Engine
+from imageloom.errors import DataError, ModelError
+from imageloom.predictor import Predictor
+
+CLASSES = [{"name": "warm", "label": "暖 <b>warm</b>"}, {"name": "cold", "label": "冷 & $cold$"}]
+SIZE = {"warm": 60, "cold": 40}
+STAGES = ("embed", "clean", "split", "train", "evaluate")
+
+
+def make(root, backbone, classes=CLASSES, hue=lambda name: name) -> Project:
+    project = Project(root, classes=classes, split={"method": "stratified"}, embed={"aspect": "stretch"})
+    shutil.copytree(backbone, project.paths.backbone)
+    for offset, (name, number) in enumerate(SIZE.items()):
+        project.add(name, [picture(hue(name), seed + 1000 * offset) for seed in range(number)])
+    return project
+
+
+def export_alone(project: Project) -> None:
+    """Runs `imageloom export` as a process: TensorFlow numbers its functions through a process, and writes the numbers."""
+    subprocess.run([sys.executable, "-m", "imageloom.cli", "export", "-C", str(project.paths.root)], check=True)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, tiles_backbone) -> Project:
+    project = make(tmp_path_factory.mktemp("all") / "项目 one", tiles_backbone)
+    project.run(*STAGES)
+    export_alone(project)
+    return project
+
+
+@pytest.fixture
+def copied(exported, tmp_path) -> Project:
+    project = Project(tmp_path / "copy")
+    shutil.copytree(exported.paths.root, project.paths.root, dirs_exist_ok=True)
+    project.rows = list(exported.rows)
+    return project
+
+
+def measured(project) -> dict:
+    return json.loads((project.paths.reports / "metrics.json").read_text())
+
+
+def test_it_learns_what_can_be_learnt(exported):
+    result = measured(exported)
+    assert result["accuracy"] > 0.95
+    assert result["accuracy_interval"][0] <= result["accuracy"] <= result["accuracy_interval"][1]
+    assert result["majority_baseline"] == pytest.approx(0.6)
+    assert result["pictures"]["test"] == {"warm": 12, "cold": 8}
+    assert sum(sum(side.values()) for side in result["pictures"].values()) == 100
+
+
+def test_it_learns_nothing_where_there_is_nothing_to_learn(tmp_path, tiles_backbone):
+    project = make(tmp_path, tiles_backbone, hue=lambda name: "plain")
+    project.run(*STAGES)
+    assert measured(project)["accuracy"] < 0.8
+
+
+def test_labels_are_written_in_the_order_given(exported):
+    expected = [spec["label"] for spec in CLASSES]
+    for folder in (exported.paths.classifier, exported.paths.export):
+        assert (folder / "labels.txt").read_text(encoding="utf-8").splitlines() == expected
+
+
+def test_classes_come_from_the_folders_where_none_are_given(tmp_path, tiles_backbone):
+    project = make(tmp_path, tiles_backbone, classes=[])
+    project.run(*STAGES)
+    assert (project.paths.classifier / "labels.txt").read_text() == "cold\nwarm\n"
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([{"name": "warm"}, {"name": "other"}], "pictures of 'cold', which is not in `classes`"),
+        ([{"name": "warm"}, {"name": "cold"}, {"name": "hot"}], "class 'hot' has no pictures"),
+    ],
+)
+def test_classes_that_do_not_match_the_pictures_are_refused(copied, classes, message):
+    copied.configure(classes=classes)
+    before = (copied.paths.classifier / "head.npz").read_bytes()
+    with pytest.raises(DataError, match=message):
+        copied.run("train")
+    assert (copied.paths.classifier / "head.npz").read_bytes() == before
+
+
+def test_tables_tell_what_the_metrics_say(exported):
+    rows = list(csv.DictReader((exported.paths.reports / "predictions.csv").open(encoding="utf-8")))
+    right = [row["actual"] == row["predicted"] for row in rows]
+    assert np.mean(right) == pytest.approx(measured(exported)["accuracy"], abs=1e-4)
+    assert all(float(row["warm"]) + float(row["cold"]) == pytest.approx(1, abs=2e-4) for row in rows)
+    test = {row["id"] for row in tables.read(exported.paths.split, tables.SPLIT, "split").to_pylist() if row["side"] == "test"}
+    assert {row["id"] for row in rows} == test
+
+
+def test_report_is_one_page_that_escapes_labels_and_asks_for_nothing(exported):
+    page = (exported.paths.reports / "index.html").read_text(encoding="utf-8")
+    assert "暖 &lt;b&gt;warm&lt;/b&gt;" in page
+    assert "<b>warm</b>" not in page
+    assert "src=\"http" not in page
+    assert "<link" not in page
+    assert page.count("data:image/jpeg;base64,") == 20 + 12
+
+
+def test_figures_are_pictures(exported):
+    for name in ("confusion.png", "predictions.png", "highest_losses.png"):
+        assert images.inspect((exported.paths.reports / "figures" / name).read_bytes()).width > 300
+
+
+def test_everything_is_the_same_twice(copied, exported):
+    copied.run(*STAGES)
+    export_alone(copied)
+    for folder in ("classifier", "export"):
+        for path in sorted((exported.paths.root / "models" / folder).rglob("*")):
+            if path.is_file():
+                twin = copied.paths.root / path.relative_to(exported.paths.root)
+                assert twin.read_bytes() == path.read_bytes(), path.name
+    for path in exported.paths.reports.rglob("*"):
+        if path.is_file():
+            assert (copied.paths.root / path.relative_to(exported.paths.root)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_exported_model_answers_as_the_evaluated_classifier(exported):
+    rows = {row["id"]: row for row in csv.DictReader((exported.paths.reports / "predictions.csv").open(encoding="utf-8"))}
+    predictor = Predictor(exported.paths.export)
+    for row in exported.rows:
+        if row["sha256"] in rows:
+            answer = predictor.predict((exported.paths.raw / row["path"]).read_bytes())
+            assert answer.probabilities[0] == pytest.approx(float(rows[row["sha256"]]["warm"]), abs=1e-3)
+
+
+def test_saved_model_takes_any_number_of_uint8_pictures(exported):
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(exported.paths.export / "saved_model")).signatures["serving_default"]
+    engine = Engine(exported.paths.export / "model.tflite")
+    assert engine.input_dtype == np.uint8
+    paths = [exported.paths.raw / row["path"] for row in exported.rows[:3]]
+    batch = np.stack([images.load(path.read_bytes(), 32, "stretch") for path in paths])
+    answer = signature(images=tf.constant(batch))["probabilities"].numpy()
+    assert np.allclose(answer, [engine(image) for image in batch], atol=1e-5)
+
+
+def test_formats_that_do_not_agree_fail_the_stage_and_keep_the_old_model(copied):
+    before = (copied.paths.export / "model.json").read_bytes()
+    for part in copied.paths.features.glob("part-*"):  # what was evaluated is no longer what the backbone gives
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(part)
+        values = table["vector"].combine_chunks().flatten().to_numpy()[::-1].copy()
+        changed = pa.FixedSizeListArray.from_arrays(pa.array(values), 48)
+        pq.write_table(table.set_column(1, table.schema.field("vector"), changed), part)
+    with pytest.raises(ModelError, match="differs from the evaluated classifier"):
+        copied.run("export")
+    assert (copied.paths.export / "model.json").read_bytes() == before
+
+
+def test_a_damaged_classifier_is_named(copied):
+    (copied.paths.classifier / "head.npz").write_bytes(b"PK\x03\x04nonsense")
+    with pytest.raises(ModelError, match=r"head\.npz is damaged"):
+        copied.run("evaluate")
