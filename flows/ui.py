@@ -153,7 +153,8 @@ def _check_port(host: str, port: int, name: str, option: str) -> None:
 def _child(name: str, words: list[str], environment: dict[str, str]) -> Child:
     log = HOME / "logs" / f"{name.replace(' ', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
+    # Without its job runner MLflow is one process and not eight.
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONUNBUFFERED": "1"}
     # A proxy does not know this machine's ports.
     direct = {
         key: ",".join(filter(None, [os.environ.get(key), "127.0.0.1,localhost"])) for key in ("NO_PROXY", "no_proxy")

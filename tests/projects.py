@@ -50,7 +50,13 @@ class Project:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             row = dict.fromkeys(tables.MANIFEST.names)
-            row |= {"url": f"http://site/{len(self.rows)}", "class": name, "source": "gallery", "status": "ok", "attempts": 1}
+            row |= {
+                "url": f"http://site/{len(self.rows)}",
+                "class": name,
+                "source": "gallery",
+                "status": "ok",
+                "attempts": 1,
+            }
             row |= {"sha256": sha, "path": f"{name}/{path.name}", "width": info.width, "height": info.height}
             row |= {"first_seen": moment, "last_seen": moment}
             self.rows.append(row)

@@ -114,7 +114,7 @@ def test_an_interruption_keeps_the_parts_that_were_finished(project, monkeypatch
 
 def test_no_pictures_and_no_backbone_say_what_to_do(tmp_path):
     project = Project(tmp_path)
-    with pytest.raises(DataError, match="no .*manifest") as fault:
+    with pytest.raises(DataError, match=r"no .*manifest") as fault:
         project.run("embed")
     assert "dvc repro scrape" in fault.value.hint
     project.add("warm", [picture("warm", 1)])

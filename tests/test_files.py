@@ -9,21 +9,33 @@ from imageloom.errors import ImageloomError
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     target = tmp_path / "标签 🚜.txt"
     files.write_text(target, "old")
-    with pytest.raises(ImageloomError, match="No space left"), files.atomic_file(target) as temporary:
-        temporary.write_text("half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fail_half_way():
+        with files.atomic_file(target) as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ImageloomError, match="No space left"):
+        fail_half_way()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError("bug")])
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError("bug")]
+)
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, fault):
     target = tmp_path / "model"
     with files.atomic_folder(target) as folder:
         (folder / "a").write_text("old")
-    with pytest.raises(ImageloomError if isinstance(fault, OSError) else type(fault)), files.atomic_folder(target) as folder:
-        (folder / "a").write_text("half")
-        raise fault
+
+    def fail_half_way():
+        with files.atomic_folder(target) as folder:
+            (folder / "a").write_text("half")
+            raise fault
+
+    with pytest.raises(ImageloomError if isinstance(fault, OSError) else type(fault)):
+        fail_half_way()
     assert (target / "a").read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

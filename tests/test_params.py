@@ -46,7 +46,9 @@ def test_wrong_value_names_line_and_value(written):
 
 
 def test_parts_that_leave_nothing_to_train_on_are_refused(written):
-    assert "nothing to train on" in refused("split", SplitParams, written("split: {validation: 0.5, test: 0.5}\n")).message
+    assert (
+        "nothing to train on" in refused("split", SplitParams, written("split: {validation: 0.5, test: 0.5}\n")).message
+    )
 
 
 def test_unknown_choice_lists_the_choices(written):

@@ -12,8 +12,20 @@ def put(project, counts: dict[str, int], crawl: int = 0, first: int = 0, kept: b
     rows = tables.read(project.paths.clean, tables.CLEAN, "clean").to_pylist() if project.paths.clean.exists() else []
     for name, count in counts.items():
         for number in range(first, first + count):
-            row = {"id": f"{name}-{number:06d}", "class": name, "path": f"{name}/{number}.png", "width": 50, "height": 50}
-            row |= {"copies": 1, "crawl": crawl, "kept": kept, "reason": "" if kept else "too_small", "url": f"http://x/{number}"}
+            row = {
+                "id": f"{name}-{number:06d}",
+                "class": name,
+                "path": f"{name}/{number}.png",
+                "width": 50,
+                "height": 50,
+            }
+            row |= {
+                "copies": 1,
+                "crawl": crawl,
+                "kept": kept,
+                "reason": "" if kept else "too_small",
+                "url": f"http://x/{number}",
+            }
             rows.append(row | {"group": row["id"], "page": None, "author": None, "licence": None})
     tables.write(project.paths.clean, rows, tables.CLEAN)
 

@@ -29,7 +29,7 @@ def make(root, backbone, classes=CLASSES, hue=lambda name: name) -> Project:
 
 
 def export_alone(project: Project) -> None:
-    """Runs `imageloom export` as a process: TensorFlow numbers its functions through a process, and writes the numbers."""
+    """Runs `imageloom export` as a process: TensorFlow numbers functions through a process and writes the numbers."""
     subprocess.run([sys.executable, "-m", "imageloom.cli", "export", "-C", str(project.paths.root)], check=True)
 
 
@@ -100,7 +100,11 @@ def test_tables_tell_what_the_metrics_say(exported):
     right = [row["actual"] == row["predicted"] for row in rows]
     assert np.mean(right) == pytest.approx(measured(exported)["accuracy"], abs=1e-4)
     assert all(float(row["warm"]) + float(row["cold"]) == pytest.approx(1, abs=2e-4) for row in rows)
-    test = {row["id"] for row in tables.read(exported.paths.split, tables.SPLIT, "split").to_pylist() if row["side"] == "test"}
+    test = {
+        row["id"]
+        for row in tables.read(exported.paths.split, tables.SPLIT, "split").to_pylist()
+        if row["side"] == "test"
+    }
     assert {row["id"] for row in rows} == test
 
 
@@ -108,7 +112,7 @@ def test_report_is_one_page_that_escapes_labels_and_asks_for_nothing(exported):
     page = (exported.paths.reports / "index.html").read_text(encoding="utf-8")
     assert "暖 &lt;b&gt;warm&lt;/b&gt;" in page
     assert "<b>warm</b>" not in page
-    assert "src=\"http" not in page
+    assert 'src="http' not in page
     assert "<link" not in page
     assert page.count("data:image/jpeg;base64,") == 20 + 12
 
@@ -128,11 +132,15 @@ def test_everything_is_the_same_twice(copied, exported):
                 assert twin.read_bytes() == path.read_bytes(), path.name
     for path in exported.paths.reports.rglob("*"):
         if path.is_file():
-            assert (copied.paths.root / path.relative_to(exported.paths.root)).read_bytes() == path.read_bytes(), path.name
+            assert (copied.paths.root / path.relative_to(exported.paths.root)).read_bytes() == path.read_bytes(), (
+                path.name
+            )
 
 
 def test_exported_model_answers_as_the_evaluated_classifier(exported):
-    rows = {row["id"]: row for row in csv.DictReader((exported.paths.reports / "predictions.csv").open(encoding="utf-8"))}
+    rows = {
+        row["id"]: row for row in csv.DictReader((exported.paths.reports / "predictions.csv").open(encoding="utf-8"))
+    }
     predictor = Predictor(exported.paths.export)
     for row in exported.rows:
         if row["sha256"] in rows:

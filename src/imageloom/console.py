@@ -47,7 +47,14 @@ def progress(title: str, total: int | None = None, unit: str = "images") -> Iter
         yield _Lines(title, total, unit)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
@@ -63,7 +70,7 @@ def progress(title: str, total: int | None = None, unit: str = "images") -> Iter
 
         class _Terminal:
             def update(self, done: int, total: int | None = None, note: str = "") -> None:
-                display.update(task, completed=done, note=note, **({} if total is None else {"total": total}))
+                display.update(task, completed=done, total=total, note=note)
 
         yield _Terminal()
 

@@ -81,6 +81,7 @@ def _recipe(params: Params, paths: Paths) -> dict[str, Any]:
 
 def _embed(store: FeatureStore, new: dict[str, Path], engine: Engine, params: Params) -> dict[str, str]:
     failed: dict[str, str] = {}
+    done = 0
 
     def work(item: tuple[str, Path]) -> tuple[str, np.ndarray | str]:
         name, path = item
@@ -99,7 +100,6 @@ def _embed(store: FeatureStore, new: dict[str, Path], engine: Engine, params: Pa
             else:
                 yield name, result
 
-    done = 0
     with console.progress("embed", len(new)) as bar:
         for chunk in _chunks(new, PART):
             store.append(good(map_ordered(work, chunk, params.workers or cores())), engine.output_length)

@@ -41,7 +41,9 @@ class Engine:
         detail = interpreter.get_input_details()[0]
         shape = tuple(int(side) for side in detail["shape"])
         if len(shape) != 4 or shape[0] != 1 or shape[1] != shape[2] or shape[3] != 3:
-            raise ModelError(f"{model} takes an input of shape {shape}; [1, S, S, 3] is needed", "export the model again")
+            raise ModelError(
+                f"{model} takes an input of shape {shape}; [1, S, S, 3] is needed", "export the model again"
+            )
         self.size = shape[1]
         self.input_dtype = np.dtype(detail["dtype"])
         self.output_length = int(interpreter.get_output_details()[0]["shape"][-1])

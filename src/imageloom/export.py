@@ -27,7 +27,9 @@ class Params(StageParams):
     """How much is checked."""
 
     check: int = Field(default=500, ge=1, description="test pictures on which the formats must agree, at most")
-    tolerance: float = Field(default=1e-3, gt=0, lt=1, description="largest difference of a probability between formats")
+    tolerance: float = Field(
+        default=1e-3, gt=0, lt=1, description="largest difference of a probability between formats"
+    )
 
 
 def run(params: Params, paths: Paths) -> None:
@@ -62,7 +64,9 @@ def _write_models(backbone: Path, head: Head, size: int, folder: Path) -> None:
         return {"probabilities": tf.nn.softmax(tf.matmul(features, module.kernel) + module.bias)}
 
     def graph(number: int | None) -> Any:
-        return tf.function(classify).get_concrete_function(tf.TensorSpec((number, size, size, 3), tf.uint8, name="images"))
+        return tf.function(classify).get_concrete_function(
+            tf.TensorSpec((number, size, size, 3), tf.uint8, name="images")
+        )
 
     graphs.save(module, folder / "saved_model", signatures={"serving_default": graph(None)})
     (folder / "model.tflite").write_bytes(graphs.to_tflite(graph(1), module))
@@ -101,12 +105,13 @@ def _check(head: Head, folder: Path, aspect: images.Aspect, params: Params, path
     batches = (pixels[start : start + 32] for start in range(0, len(pixels), 32))
     of_saved_model = np.concatenate([saved_model(images=batch)["probabilities"].numpy() for batch in batches])
     differences = {
-        name: float(np.abs(answer - expected).max()) for name, answer in (("TFLite", of_tflite), ("SavedModel", of_saved_model))
+        name: float(np.abs(answer - expected).max())
+        for name, answer in (("TFLite", of_tflite), ("SavedModel", of_saved_model))
     }
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= params.tolerance:
         raise ModelError(
-            f"{worst} differs from the evaluated classifier by {differences[worst]:.3g}, more than {params.tolerance:g}",
-            "run `dvc repro --force backbone`; if it happens again, the backbone does not convert well: choose another",
+            f"{worst} differs from the evaluated classifier by {differences[worst]:.3g}; allowed is {params.tolerance:g}",
+            "run `dvc repro --force backbone`; if it happens again, the backbone does not convert: choose another",
         )
     return len(rows), differences[worst]

@@ -1,4 +1,4 @@
-"""The store of feature vectors under data/features/: `part-NNNN.parquet`, each with up to `PART` pictures in a fixed order.
+"""The store of feature vectors, data/features/: `part-NNNN.parquet`, each with up to `PART` pictures in a fixed order.
 
 New pictures become new parts, so that adding some costs what they cost. `recipe.json` says how the vectors were made; a
 store made another way is not added to but made anew. `failed.csv` lists the pictures that could not be opened.
@@ -23,7 +23,12 @@ _ROWS = 256  # written at a time, which keeps memory flat
 
 def schema(length: int) -> pa.Schema:
     """Columns of a part, for vectors of `length` numbers."""
-    return pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32(), length), nullable=False)])
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), length), nullable=False),
+        ]
+    )
 
 
 class FeatureStore:
@@ -64,7 +69,10 @@ class FeatureStore:
         numbers = [int(part.stem.removeprefix("part-")) for part in self._parts()]
         target = self._folder / f"part-{max(numbers, default=0) + 1:04d}.parquet"
         count = 0
-        with files.atomic_file(target) as temporary, pq.ParquetWriter(temporary, schema(length), compression="none") as writer:
+        with (
+            files.atomic_file(target) as temporary,
+            pq.ParquetWriter(temporary, schema(length), compression="none") as writer,
+        ):
             for batch in _batches(vectors, _ROWS):
                 writer.write_batch(_record_batch(batch, length))
                 count += len(batch)
@@ -126,7 +134,10 @@ class FeatureStore:
 
     def write_failed(self, failed: dict[str, str]) -> None:
         """Replaces the list of pictures that could not be opened."""
-        with files.atomic_file(self._folder / "failed.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        with (
+            files.atomic_file(self._folder / "failed.csv") as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", "error"])
             writer.writerows(sorted(failed.items()))

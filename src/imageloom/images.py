@@ -37,7 +37,7 @@ MAX_PIXELS = 80_000_000
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a picture is: upright width and height in pixels, Pillow's format name, and the extension to store it under."""
+    """What a picture is: upright width and height in pixels, Pillow's name of its format, the extension of its file."""
 
     width: int
     height: int
@@ -131,7 +131,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _deep_to_rgb(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit and floating point grey: 0..65535, or 0..1 for floats, becomes 0..255 (Pillow would clip it)."""
     pixels = np.asarray(image, dtype=np.float64)
-    scale = 255.0 if image.mode == "F" and pixels.max(initial=0) <= 1 else 1.0 if pixels.max(initial=0) <= 255 and image.mode == "I" else 1 / 257
+    largest = pixels.max(initial=0)
+    if image.mode == "F" and largest <= 1:
+        scale = 255.0
+    elif image.mode == "I" and largest <= 255:
+        scale = 1.0
+    else:
+        scale = 1 / 257
     grey = np.clip(np.nan_to_num(pixels) * scale + 0.5, 0, 255).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
 

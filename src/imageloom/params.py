@@ -1,4 +1,4 @@
-"""Reads `params.yaml`: each stage has one section of its own, checked against a typed model that stands in the stage's module.
+"""Reads `params.yaml`: each stage has a section of its own, checked against a typed model that stands in its module.
 
 An unknown key is refused with the nearest known one as a hint, and every message names the line.
 """
@@ -144,21 +144,28 @@ def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
         mark = getattr(fault, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
         problem = getattr(fault, "problem", None) or str(fault)
-        raise ParamsError(f"{path.name}{where}: not valid YAML: {problem}", "check the indentation and quotes near that line") from None
+        raise ParamsError(
+            f"{path.name}{where}: not valid YAML: {problem}", "check the indentation and quotes near that line"
+        ) from None
     if content is None:
         return {}, None
     if not isinstance(content, dict):
-        raise ParamsError(f"{path.name}:1: must be sections with keys, not a {type(content).__name__}", "start from the one in the repository")
+        raise ParamsError(
+            f"{path.name}:1: must be sections with keys, not a {type(content).__name__}",
+            "start from the one in the repository",
+        )
     _refuse_repeated_keys(node, path)
     return content, node
 
 
-def _refuse_repeated_keys(node: yaml.Node, path: Path) -> None:
+def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
-                raise ParamsError(f"{path.name}:{key.start_mark.line + 1}: {key.value!r} is there twice", "keep one of them")
+                raise ParamsError(
+                    f"{path.name}:{key.start_mark.line + 1}: {key.value!r} is there twice", "keep one of them"
+                )
             seen.add(key.value)
             _refuse_repeated_keys(value, path)
     elif isinstance(node, yaml.SequenceNode):
@@ -166,7 +173,9 @@ def _refuse_repeated_keys(node: yaml.Node, path: Path) -> None:
             _refuse_repeated_keys(value, path)
 
 
-def _checked(adapter: TypeAdapter[Any], value: Any, section: str, model: type[BaseModel], node: yaml.Node | None, path: Path) -> Any:
+def _checked(
+    adapter: TypeAdapter[Any], value: Any, section: str, model: type[BaseModel], node: yaml.Node | None, path: Path
+) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError as fault:
@@ -193,7 +202,7 @@ def _checked(adapter: TypeAdapter[Any], value: Any, section: str, model: type[Ba
 
 
 def _fields(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> dict[str, Any]:
-    """The fields among which the last part of `loc` stands; a nested model is followed, an own `__fields_at__` is asked."""
+    """The fields among which the last part of `loc` stands."""
     ask = getattr(model, "__fields_at__", None)
     own: dict[str, Any] | None = ask(value, loc) if ask else None
     if own is not None:

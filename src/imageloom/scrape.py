@@ -75,8 +75,13 @@ def run(params: Params, paths: Paths) -> None:
         try:
             with progress("scrape") as bar:
                 asyncio.run(crawl.run(sources, _limits(params), bar))
-        finally:  # what came before a fault or Ctrl-C is kept, unless the disk does not take it
+        except ImageloomError:  # a full disk: give the room back
+            store.undo()
+            raise
+        except KeyboardInterrupt:  # what came until then is kept
             _write(crawl, store, paths)
+            raise
+        _write(crawl, store, paths)
     seconds = (datetime.now(UTC) - started).total_seconds()
     say(f"scrape: {len(crawl.listed):,} addresses in {seconds:.0f} s")
     summarise(crawl.rows, crawl.listed)

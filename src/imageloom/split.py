@@ -44,7 +44,13 @@ def run(params: Params, paths: Paths) -> None:
     rows = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
     sides = _by_hash(rows, params) if params.method == "hash" else _stratified(rows, params)
     split = [
-        {"id": row["id"], "class": row["class"], "path": row["path"], "group": row["group"], "side": sides[row["group"]]}
+        {
+            "id": row["id"],
+            "class": row["class"],
+            "path": row["path"],
+            "group": row["group"],
+            "side": sides[row["group"]],
+        }
         for row in rows
         if row["kept"]
     ]

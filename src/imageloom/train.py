@@ -1,4 +1,4 @@
-"""Stage `train`: fits a classifier on the features of the training pictures, by the recipe that `train.recipe` names."""
+"""Stage `train`: fits a classifier on the features of the training pictures, by the recipe `train.recipe`."""
 
 import csv
 from typing import Any, Literal
@@ -56,10 +56,14 @@ def _classes(found: list[str], given: list[ClassSpec]) -> list[ClassSpec]:
         return [ClassSpec(name=name) for name in present]
     unknown = [name for name in present if name not in {spec.name for spec in given}]
     if unknown:
-        raise DataError(f"there are pictures of {unknown[0]!r}, which is not in `classes`", "add it to `classes` in params.yaml")
+        raise DataError(
+            f"there are pictures of {unknown[0]!r}, which is not in `classes`", "add it to `classes` in params.yaml"
+        )
     missing = [spec.name for spec in given if spec.name not in present]
     if missing:
-        raise DataError(f"class {missing[0]!r} has no pictures", "add pictures of it, or take it out of `classes` in params.yaml")
+        raise DataError(
+            f"class {missing[0]!r} has no pictures", "add pictures of it, or take it out of `classes` in params.yaml"
+        )
     return given
 
 

@@ -29,7 +29,7 @@ def hub_site(tiles_module, tmp_path, monkeypatch):
     content, asked = packed(tiles_module), []
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             asked.append(self.path)
             found = self.path == "/tiles_32/1?tf-hub-format=compressed"
             self.send_response(200 if found else 404)

@@ -47,4 +47,6 @@ def test_majority_baseline_is_the_commonest_class_of_training():
 def test_log_losses_equal_scikit_learns():
     odds = random.random((500, 4)).astype(np.float32)
     shares = odds / odds.sum(axis=1, keepdims=True)
-    assert metrics.log_losses(shares, ACTUAL).mean() == pytest.approx(reference.log_loss(ACTUAL, odds.astype(float) / odds.sum(axis=1, keepdims=True, dtype=float)), abs=1e-6)
+    assert metrics.log_losses(shares, ACTUAL).mean() == pytest.approx(
+        reference.log_loss(ACTUAL, odds.astype(float) / odds.sum(axis=1, keepdims=True, dtype=float)), abs=1e-6
+    )

@@ -35,12 +35,14 @@ def broken_rules(path, me: str) -> list[str]:
         "imports DVC": "dvc" in foreign,
         "imports MLflow outside track": "mlflow" in foreign and me != "track",
         "imports TensorFlow outside graphs and backbone": bool(
-            {"tensorflow", "tf_keras", "tensorflow_hub"} & foreign and me not in {"graphs", "backbone.mobilenet_v2", "backbone.hub"}
+            {"tensorflow", "tf_keras", "tensorflow_hub"} & foreign
+            and me not in {"graphs", "backbone.mobilenet_v2", "backbone.hub"}
         ),
         "is ground and imports what stands on it": room in GROUND and bool(used - GROUND),
         "is a part and imports a stage": me not in {"cli"} and bool(used & (STAGE_MODULES - {me})),
         "imports the command line": "cli" in used,
-        "is a stage and imports a client": me in STAGE_MODULES and any(name.split(".")[0] in CLIENTS - {"predictor"} for name in used),
+        "is a stage and imports a client": me in STAGE_MODULES
+        and any(name.split(".")[0] in CLIENTS - {"predictor"} for name in used),
         "is a client and imports a stage's parts": room in CLIENTS
         and any(name.split(".")[0] in {"backbone", "clean", "evaluate", "recipes", "sources"} for name in used),
         "opens pictures outside images": me not in {"images"} and "PIL" in foreign and calls_image_open(path),
@@ -50,7 +52,10 @@ def broken_rules(path, me: str) -> list[str]:
 
 def calls_image_open(path) -> bool:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return any(isinstance(node, ast.Attribute) and node.attr == "open" and getattr(node.value, "id", "") == "Image" for node in ast.walk(tree))
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "open" and getattr(node.value, "id", "") == "Image"
+        for node in ast.walk(tree)
+    )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -40,7 +40,9 @@ def find_weights() -> Path:
     try:
         files = importlib.metadata.files(PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
-        raise ModelError(f"the package {PACKAGE}, which carries the network's weights, is not installed", install) from None
+        raise ModelError(
+            f"the package {PACKAGE}, which carries the network's weights, is not installed", install
+        ) from None
     found = [Path(str(file.locate())) for file in files if file.name == WEIGHTS]
     if not found or not found[0].is_file():
         raise ModelError(f"the package {PACKAGE} has lost its file {WEIGHTS}", install)

@@ -27,10 +27,13 @@ class Params(StageParams):
     module: str = Field(
         default=PACKAGED,
         min_length=1,
-        description=f"`{PACKAGED}` (packaged ImageNet weights), or a TF-Hub handle: an https address, a folder, a .tar.gz",
+        description=f"`{PACKAGED}` (packaged weights), or a TF-Hub handle: an https address, a folder, a .tar.gz",
     )
     image_size: int | None = Field(
-        default=None, ge=32, le=1024, description="side of the pictures it sees, in pixels; the module's own if not given"
+        default=None,
+        ge=32,
+        le=1024,
+        description="side of the pictures it sees, in pixels; the module's own if not given",
     )
 
 
@@ -75,7 +78,8 @@ def _convert(saved_model: Path, target: Path, size: int) -> int:
     except (TypeError, ValueError) as fault:
         reason = str(fault).strip().splitlines()[0]
         raise ModelError(
-            f"the module does not take pictures of {size} x {size}: {reason}", "set backbone.image_size to the module's own"
+            f"the module does not take pictures of {size} x {size}: {reason}",
+            "set backbone.image_size to the module's own",
         ) from fault
     target.write_bytes(graphs.to_tflite(concrete, module))
     engine = Engine(target)
@@ -89,10 +93,14 @@ def _test_picture(size: int) -> np.ndarray:
     """A fixed picture with smooth colour and fine texture, uint8[size, size, 3]."""
     ramp = np.linspace(0, 255, size)
     noise = np.random.default_rng(0).integers(0, 64, (size, size))
-    return np.stack([ramp[:, None] * 0.75 + noise, ramp[None, :] * 0.75 + noise, 191 - noise + 0 * ramp], -1).astype(np.uint8)
+    return np.stack([ramp[:, None] * 0.75 + noise, ramp[None, :] * 0.75 + noise, 191 - noise + 0 * ramp], -1).astype(
+        np.uint8
+    )
 
 
 def _check_agreement(expected: Any, answer: np.ndarray) -> None:
     error = float(np.abs(expected - answer).max() / (np.abs(expected).max() + 1e-12))
     if not error < 1e-3:
-        raise ModelError(f"the TFLite graph differs from the SavedModel by {error:.1%} of its largest value", "try another module")
+        raise ModelError(
+            f"the TFLite graph differs from the SavedModel by {error:.1%} of its largest value", "try another module"
+        )

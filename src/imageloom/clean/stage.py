@@ -39,7 +39,9 @@ def run(params: Params, paths: Paths) -> None:
     _write_summary(counts, copies, paths)
     marked = Counter(row["reason"] for row in rows if not row["kept"])
     why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(marked.items()))
-    console.say(f"clean: {sum(row['kept'] for row in rows):,} of {len(rows):,} pictures kept{': ' + why if why else ''}; {copies:,} copies")
+    kept = sum(row["kept"] for row in rows)
+    left_out = f"; left out: {why}" if why else ""
+    console.say(f"clean: {kept:,} of {len(rows):,} pictures kept{left_out}; {copies:,} exact copies counted once")
 
 
 def _pictures(manifest: list[dict[str, Any]]) -> list[tuple[Picture, dict[str, Any]]]:
@@ -50,7 +52,9 @@ def _pictures(manifest: list[dict[str, Any]]) -> list[tuple[Picture, dict[str, A
         if not row["sha256"]:
             continue
         first = row | {"crawl": crawls[row["first_seen"]]}
-        picture, _ = pictures.setdefault(row["sha256"], (Picture(row["sha256"], width=row["width"], height=row["height"]), first))
+        picture, _ = pictures.setdefault(
+            row["sha256"], (Picture(row["sha256"], width=row["width"], height=row["height"]), first)
+        )
         picture.copies += 1
         if row["class"] not in picture.classes:
             picture.classes.append(row["class"])
@@ -78,9 +82,10 @@ def _require_two_classes(rows: list[dict[str, Any]]) -> None:
     classes = sorted({row["class"] for row in rows if row["kept"]})
     if len(classes) < 2:
         why = Counter(row["reason"] for row in rows if not row["kept"])
+        left_out = "not used were: " + ", ".join(f"{count} {reason}" for reason, count in why.items())
         raise DataError(
-            f"pictures of {len(classes)} classes are left, {', '.join(classes) or 'none at all'}; two or more are needed",
-            f"not used were: {', '.join(f'{count} {reason}' for reason, count in why.items())}" if why else "add pictures of another class",
+            f"pictures of {len(classes)} classes are left ({', '.join(classes) or 'none'}); two or more are needed",
+            left_out if why else "add pictures of another class",
         )
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-_SCRIPTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans CN", "WenQuanYi Micro Hei", "PingFang SC", "Microsoft YaHei")
+_SCRIPTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans CN",
+    "WenQuanYi Micro Hei",
+    "PingFang SC",
+    "Microsoft YaHei",
+)
 _RIGHT, _WRONG = "#1b7f4b", "#b3261e"
 
 
@@ -38,7 +45,9 @@ def confusion(matrix: np.ndarray, names: Sequence[str], target: Path) -> None:
         colour = "white" if shares[row, column] > 0.55 else "#222222"
         text = f"{matrix[row, column]:,}\n{shares[row, column]:.0%}"
         axes.text(column, row, text, ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(names)), names, rotation=30 if len(names) > 3 else 0, ha="right" if len(names) > 3 else "center")
+    axes.set_xticks(
+        range(len(names)), names, rotation=30 if len(names) > 3 else 0, ha="right" if len(names) > 3 else "center"
+    )
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")

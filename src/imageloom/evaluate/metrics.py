@@ -39,7 +39,10 @@ def class_scores(matrix: np.ndarray) -> list[ClassScore]:
     """Precision, recall, F1 and support of each class; 0 where nothing was predicted or present."""
     hits, support, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
     precision, recall, f1 = _ratio(hits, predicted), _ratio(hits, support), _ratio(2 * hits, support + predicted)
-    return [ClassScore(float(p), float(r), float(f), int(n)) for p, r, f, n in zip(precision, recall, f1, support, strict=True)]
+    return [
+        ClassScore(float(p), float(r), float(f), int(n))
+        for p, r, f, n in zip(precision, recall, f1, support, strict=True)
+    ]
 
 
 def macro_f1(hits: np.ndarray, support: np.ndarray, predicted: np.ndarray) -> float:

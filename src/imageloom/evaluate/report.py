@@ -72,7 +72,9 @@ def render(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     here = Path(__file__).parent
-    environment = Environment(loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     return environment.get_template("report.html").render(
         result=result,

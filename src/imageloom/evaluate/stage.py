@@ -74,12 +74,14 @@ def run(params: Params, paths: Paths) -> None:
     _write_tables(outcome, paths)
     shown = _thumbnails(outcome, params, paths)
     _draw(outcome, matrix, shown, paths)
-    files.write_text(paths.reports / "index.html", report.render(result, matrix, outcome.classes, shown, report.origin(paths)))
+    page = report.render(result, matrix, outcome.classes, shown, report.origin(paths))
+    files.write_text(paths.reports / "index.html", page)
     files.write_json(paths.reports / "metrics.json", result)
     low, high = result["accuracy_interval"]
     console.say(
-        f"evaluate: accuracy {result['accuracy']:.3f} (95 % between {low:.3f} and {high:.3f}), macro-F1 {result['macro_f1']:.3f} "
-        f"on {len(outcome.rows):,} test pictures; always the commonest class: {result['majority_baseline']:.3f}"
+        f"evaluate: accuracy {result['accuracy']:.3f} (95 % between {low:.3f} and {high:.3f}), "
+        f"macro-F1 {result['macro_f1']:.3f} on {len(outcome.rows):,} test pictures; "
+        f"always the commonest class: {result['majority_baseline']:.3f}"
     )
 
 
@@ -125,7 +127,10 @@ def _write_tables(outcome: Outcome, paths: Paths) -> None:
     _write_csv(
         paths.reports / "predictions.csv",
         ["id", "actual", "predicted", "loss", *names],
-        [[row["id"], row["class"], names[p], f"{loss:.4f}", *(f"{share:.4f}" for share in shares)] for row, p, loss, shares in rows],
+        [
+            [row["id"], row["class"], names[p], f"{loss:.4f}", *(f"{share:.4f}" for share in shares)]
+            for row, p, loss, shares in rows
+        ],
     )
 
 
@@ -150,7 +155,9 @@ def _thumbnail(row: int, outcome: Outcome, paths: Paths) -> report.Thumbnail:
     except (ImageError, OSError):  # it was there when it was embedded; the figures do not need it
         pixels = np.full((THUMBNAIL, THUMBNAIL, 3), 200, np.uint8)
     actual, predicted = int(outcome.actual[row]), int(outcome.predicted[row])
-    return report.Thumbnail(pixels, actual, predicted, float(outcome.probabilities[row, predicted]), outcome.rows[row]["id"])
+    return report.Thumbnail(
+        pixels, actual, predicted, float(outcome.probabilities[row, predicted]), outcome.rows[row]["id"]
+    )
 
 
 def _draw(outcome: Outcome, matrix: np.ndarray, shown: dict[str, list[report.Thumbnail]], paths: Paths) -> None:
@@ -159,7 +166,9 @@ def _draw(outcome: Outcome, matrix: np.ndarray, shown: dict[str, list[report.Thu
         figures.confusion(matrix, names, folder / "confusion.png")
         for key, title in (("grid", "predictions.png"), ("worst", "highest_losses.png")):
             cells = [
-                figures.Shown(t.pixels, f"{names[t.predicted]} {t.share:.0%}\nis {names[t.actual]}", t.actual == t.predicted)
+                figures.Shown(
+                    t.pixels, f"{names[t.predicted]} {t.share:.0%}\nis {names[t.actual]}", t.actual == t.predicted
+                )
                 for t in shown[key]
             ]
             figures.grid(cells, 6, folder / title)

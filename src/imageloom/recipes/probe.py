@@ -23,7 +23,9 @@ class ProbeParams(StageParams):
         min_length=1,
         description="inverse regularisation strengths to choose from, on the validation pictures",
     )
-    balanced: bool = Field(default=True, description="gives each class the same weight, whatever its number of pictures")
+    balanced: bool = Field(
+        default=True, description="gives each class the same weight, whatever its number of pictures"
+    )
     max_iterations: int = Field(default=1000, ge=1, description="of L-BFGS, for each strength")
 
 
@@ -49,8 +51,7 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> tup
     mean, scale = train.features.mean(axis=0), train.features.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1)  # a feature that never changes tells nothing
     standardised = ((train.features - mean) / scale).astype(np.float64)
-    weights = np.bincount(train.classes, minlength=classes)
-    weights = len(train.classes) / (classes * weights)
+    weights = len(train.classes) / (classes * np.bincount(train.classes, minlength=classes))  # [K]
     heads, history = [], []
     for c, kernel, bias in _regress(standardised, train.classes, weights if params.balanced else None, params):
         folded = kernel / scale[:, None]
@@ -66,7 +67,7 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> tup
 def _regress(
     features: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, params: ProbeParams
 ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-    """Each C from the smallest, with kernel float64[D, K] and bias float64[K]; each fit starts where the last one ended."""
+    """Each C from the smallest, its kernel float64[D, K] and bias float64[K]; a fit starts where the last one ended."""
     from sklearn.linear_model import LogisticRegression
 
     balance = None if weights is None else dict(enumerate(weights))

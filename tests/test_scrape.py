@@ -1,0 +1,421 @@
+"""The stage `scrape`, whole: real sites and folders in, pictures and a manifest out."""
+
+import asyncio
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from PIL import Image
+
+from imageloom import cli, tables
+from imageloom.fetch.crawl import Crawl
+from imageloom.fetch.http import Limits
+from imageloom.fetch.store import Store
+from imageloom.sources.demo_gallery import DemoGallery
+from imageloom.sources.source import Candidate, Context, GetPage, Source
+
+SETTINGS = "  backoff: 0.01\n  retries: 1\n  timeout: 5\n"
+
+
+def picture(colour: str = "red", size: int = 20, form: str = "JPEG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (size, size), colour).save(file, form)
+    return file.getvalue()
+
+
+def gallery(site: Any, **classes: dict[str, Any]) -> None:
+    """Serves a page for each class that shows the pictures of `classes`, which become routes."""
+    for name, pictures in classes.items():
+        images = "".join(f'<img src="/{name}/{file}">' for file in pictures)
+        site.routes[f"/{name}"] = images.encode()
+        site.routes |= {f"/{name}/{file}": answer for file, answer in pictures.items()}
+
+
+def project(folder: Path, sources: str, classes: str = "[{name: cat}, {name: dog}]", settings: str = SETTINGS) -> Path:
+    folder.mkdir(exist_ok=True)
+    text = f"classes: {classes}\nscrape:\n{settings}  sources:\n{sources}\n"
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def from_site(site: Any) -> str:
+    return f"  - {{kind: gallery, start: '{site.address}/{{class}}', item: img}}"
+
+
+def scrape(folder: Path) -> int:
+    return cli.main(["scrape", "-C", str(folder)])
+
+
+def manifest(folder: Path) -> list[dict[str, Any]]:
+    return tables.read(folder / "data/raw/manifest.parquet", tables.MANIFEST, "scrape").to_pylist()
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    return {row["url"].rsplit("/", 1)[-1]: row["status"] for row in manifest(folder)}
+
+
+def stored(folder: Path) -> set[str]:
+    raw = folder / "data/raw"
+    return {path.relative_to(raw).as_posix() for path in raw.rglob("*.*") if path.name != "manifest.parquet"}
+
+
+def test_every_address_has_a_row_whatever_became_of_it(site: Any, tmp_path: Path, capsys: Any) -> None:
+    good = picture()
+    page_404 = (200, {"Content-Type": "image/jpeg"}, b"<html><h1>404 not found</h1></html>")
+    gallery(
+        site,
+        cat={"ok.jpg": good, "404page.jpg": page_404, "cut.jpg": picture(size=200)[:800], "none.jpg": (404, {}, b"")},
+        dog={"ok.png": picture("blue", form="PNG"), "small.png": picture(size=3), "big.bmp": picture("red", 90, "BMP")},
+    )
+    site.routes["/dog/down.jpg"] = (500, {}, b"")
+    site.routes["/dog"] += b"<img src=/dog/down.jpg>"
+    folder = project(tmp_path, from_site(site), settings=SETTINGS + "  min_side: 8\n  max_bytes: 20000\n")
+    assert scrape(folder) == 0
+    assert statuses(folder) == {
+        "ok.jpg": "ok",
+        "404page.jpg": "not_image",
+        "cut.jpg": "corrupt",
+        "none.jpg": "gone",
+        "ok.png": "ok",
+        "small.png": "too_small",
+        "big.bmp": "too_large",
+        "down.jpg": "http_error",
+    }
+    rows = manifest(folder)
+    assert [(row["class"], row["url"]) for row in rows] == sorted((row["class"], row["url"]) for row in rows)
+    kept = next(row for row in rows if row["url"].endswith("ok.jpg"))
+    assert (folder / "data/raw" / kept["path"]).read_bytes() == good
+    assert kept["path"] == f"cat/{kept['sha256'][:20]}.jpg"
+    assert (kept["bytes"], kept["width"], kept["format"], kept["attempts"]) == (len(good), 20, "JPEG", 1)
+    assert next(row for row in rows if row["status"] == "http_error")["attempts"] == 2
+    assert stored(folder) == {row["path"] for row in rows if row["path"]}
+    said = capsys.readouterr().out
+    assert "not_image" in said
+    assert "gone (HTTP 404)" in said
+    assert "http_error (HTTP 500)" in said
+
+
+def test_a_second_crawl_downloads_nothing_that_it_has(tmp_path: Path) -> None:
+    with DemoGallery(limit=60) as demo:
+        entry = f"  - {{kind: gallery, start: '{demo.address}/{{class}}/', item: .item img, next: 'a[rel=next]'}}"
+        folder = project(tmp_path, entry, "[{name: functional}, {name: defective}]")
+        assert scrape(folder) == 0
+        assert (demo.bodies, Counter(row["status"] for row in manifest(folder))) == (120, {"ok": 120})
+        before = {path: path.stat().st_mtime_ns for path in (folder / "data/raw").rglob("*.png")}
+        first = manifest(folder)
+        time.sleep(1.1)
+        assert scrape(folder) == 0
+        assert (demo.bodies, Counter(row["status"] for row in manifest(folder))) == (120, {"unchanged": 120})
+        assert {path: path.stat().st_mtime_ns for path in (folder / "data/raw").rglob("*.png")} == before
+        for old, new in zip(first, manifest(folder), strict=True):
+            assert new["first_seen"] == old["first_seen"] < new["last_seen"]
+            assert (new["sha256"], new["etag"]) == (old["sha256"], old["etag"])
+
+        demo.limit = 75
+        next(iter(before)).unlink()
+        assert scrape(folder) == 0
+        assert demo.bodies == 120 + 30 + 1  # what is new, and what is missing from the disk
+        assert len(stored(folder)) == 150
+        assert len({row["first_seen"] for row in manifest(folder)}) == 2
+
+
+def test_a_picture_that_changed_gets_a_new_digest_and_the_old_file_stays(site: Any, tmp_path: Path) -> None:
+    gallery(site, cat={"1.jpg": picture("red")}, dog={"2.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    assert scrape(folder) == 0
+    old = manifest(folder)[0]
+    site.routes["/cat/1.jpg"] = picture("green")
+    assert scrape(folder) == 0
+    new, same = manifest(folder)
+    assert (new["status"], same["status"]) == ("ok", "unchanged")  # the second by its bytes: it has no ETag
+    assert new["sha256"] != old["sha256"]
+    assert new["first_seen"] == old["first_seen"]
+    assert {old["path"], new["path"]} <= stored(folder)
+
+
+def test_a_recrawl_that_fails_keeps_the_picture(site: Any, tmp_path: Path) -> None:
+    gallery(site, cat={"1.jpg": (200, {"ETag": '"e"'}, picture())}, dog={"2.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    assert scrape(folder) == 0
+    old = manifest(folder)[0]
+    site.routes["/cat/1.jpg"] = (410, {}, b"")
+    site.routes["/dog/2.jpg"] = b"<html>sold"
+    assert scrape(folder) == 0
+    gone, page = manifest(folder)
+    assert (gone["status"], gone["http_status"], page["status"]) == ("gone", 410, "not_image")
+    for column in ("sha256", "path", "bytes", "width", "etag"):
+        assert gone[column] == old[column]
+    assert page["sha256"]
+
+
+def test_a_row_that_is_not_listed_any_more_stays_with_its_dates(site: Any, tmp_path: Path) -> None:
+    gallery(site, cat={"1.jpg": picture(), "3.jpg": picture("pink")}, dog={"2.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    assert scrape(folder) == 0
+    old = {row["url"]: row for row in manifest(folder)}
+    site.routes["/cat"] = b"<img src=/cat/1.jpg>"
+    time.sleep(1.1)
+    assert scrape(folder) == 0
+    same = [row for row in manifest(folder) if row == old[row["url"]]]
+    assert [row["url"][-5:] for row in same] == ["3.jpg"]
+
+
+def test_two_crawls_of_one_site_give_equal_rows(site: Any, tmp_path: Path) -> None:
+    pictures = {f"{n}.png": (200, {"ETag": f'"{n}"'}, picture(f"#0000{n:02x}", form="PNG")) for n in range(60)}
+    gallery(site, cat=pictures, dog={"a.jpg": picture(), "b.jpg": picture(), "c.jpg": b"no"})  # a and b: same bytes
+    folders = [project(tmp_path / name, from_site(site)) for name in ("one", "two")]
+    assert [scrape(folder) for folder in folders] == [0, 0]
+    one, two = ([{**row, "first_seen": 0, "last_seen": 0} for row in manifest(folder)] for folder in folders)
+    assert one == two
+    assert len(one) == 63
+    assert stored(folders[0]) == stored(folders[1])
+
+
+def test_folders_of_any_script_are_taken_as_classes_and_copied_once(tmp_path: Path) -> None:
+    for name, colour in (("卡特彼勒/a b 😀.jpg", "red"), ("狗/deep/1.png", "blue"), ("狗/same.png", "blue")):
+        (tmp_path / "data/pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/pictures" / name).write_bytes(picture(colour, form="PNG"))
+    (tmp_path / "data/pictures/狗/notes.txt").write_text("Hund")
+    folder = project(tmp_path, "  - kind: folder", classes="[]")
+    assert scrape(folder) == 0
+    assert {(row["class"], row["url"], row["status"]) for row in manifest(folder)} == {
+        ("卡特彼勒", "file:data/pictures/卡特彼勒/a b 😀.jpg", "ok"),
+        ("狗", "file:data/pictures/狗/deep/1.png", "ok"),
+        ("狗", "file:data/pictures/狗/same.png", "ok"),
+        ("狗", "file:data/pictures/狗/notes.txt", "not_image"),
+    }
+    files = {name: (tmp_path / "data/raw" / name).stat().st_mtime_ns for name in stored(folder)}
+    assert len(files) == 2
+    assert scrape(folder) == 0
+    assert {name: (tmp_path / "data/raw" / name).stat().st_mtime_ns for name in stored(folder)} == files
+    assert Counter(row["status"] for row in manifest(folder)) == {"unchanged": 3, "not_image": 1}
+
+
+def test_a_picture_moved_to_another_folder_leaves_its_old_class(tmp_path: Path) -> None:
+    for name, colour in (("cat/1.jpg", "red"), ("cat/2.jpg", "pink"), ("dog/3.jpg", "blue")):
+        (tmp_path / "data/pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/pictures" / name).write_bytes(picture(colour))
+    folder = project(tmp_path, "  - kind: folder")
+    assert scrape(folder) == 0
+    (tmp_path / "data/pictures/cat/1.jpg").rename(tmp_path / "data/pictures/dog/1.jpg")
+    assert scrape(folder) == 0
+    rows = {(row["class"], row["url"][-5:]): row for row in manifest(folder)}
+    assert rows["cat", "1.jpg"]["status"] == "gone"
+    assert rows["cat", "1.jpg"]["path"] is None
+    assert rows["dog", "1.jpg"]["status"] == "ok"
+
+
+def test_a_list_of_addresses_is_crawled_and_what_is_no_address_is_told(site: Any, tmp_path: Path) -> None:
+    site.routes = {"/1": picture(), "/2": picture("blue")}
+    (tmp_path / "data/urls").mkdir(parents=True)
+    (tmp_path / "data/urls/urls_cat.csv").write_text(f"url\n{site.address}/1\nftp://a/b.jpg\nnonsense\n")
+    (tmp_path / "data/urls/urls_dog.csv").write_text(f"{site.address}/2\n")
+    folder = project(tmp_path, "  - kind: urls")
+    assert scrape(folder) == 0
+    assert statuses(folder) == {"1": "ok", "b.jpg": "blocked_address", "nonsense": "blocked_address", "2": "ok"}
+
+
+def test_a_dead_source_is_an_error_and_what_others_gave_is_kept(site: Any, tmp_path: Path, capsys: Any) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data/pictures" / name).mkdir(parents=True)
+        (tmp_path / "data/pictures" / name / "1.jpg").write_bytes(picture("red" if name == "cat" else "blue"))
+    folder = project(tmp_path, from_site(site) + "\n  - kind: folder")
+    site.routes["/cat"] = (503, {}, b"")
+    assert scrape(folder) == 2
+    error = capsys.readouterr().err
+    assert f"error: scrape.sources.0 (gallery), class 'cat': {site.address}/cat answered HTTP 503" in error
+    assert "hint: " in error
+    assert "Traceback" not in error
+    assert Counter(row["status"] for row in manifest(folder)) == {"ok": 2}
+
+
+def test_a_dead_gallery_leaves_the_data_as_it_was(site: Any, tmp_path: Path) -> None:
+    gallery(site, cat={"1.jpg": picture()}, dog={"2.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    assert scrape(folder) == 0
+    before = manifest(folder), stored(folder)
+    site.server.shutdown()
+    site.server.server_close()
+    assert scrape(folder) == 2
+    assert (manifest(folder), stored(folder)) == before
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"cat/1.txt": b"one", "dog/2.txt": b"two"}, "no picture came of 2 addresses: 2 not_image"),
+        ({"cat/1.jpg": None, "dog/2.txt": b"two"}, "no picture of the class 'dog'"),
+        ({"cat/1.jpg": None}, "no picture of the class 'dog'"),
+        ({"cat/.hidden": b"", "dog/.hidden": b""}, "scrape.sources.0: lists nothing"),
+    ],
+)
+def test_too_few_pictures_are_an_error(tmp_path: Path, capsys: Any, files: dict[str, Any], message: str) -> None:
+    for name, content in files.items():
+        (tmp_path / "data/pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/pictures" / name).write_bytes(picture() if content is None else content)
+    assert scrape(project(tmp_path, "  - kind: folder")) == 2
+    error = capsys.readouterr().err
+    assert f"error: {message}" in error
+    assert "hint: " in error
+
+
+def test_one_folder_only_is_an_error_that_names_it(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "data/pictures/猫").mkdir(parents=True)
+    (tmp_path / "data/pictures/猫/1.jpg").write_bytes(picture())
+    assert scrape(project(tmp_path, "  - kind: folder", classes="[]")) == 2
+    assert "one class only, '猫'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "hint"),
+    [
+        ("{kind: galery}", "params.yaml:7: scrape.sources.0.kind: ", "did you mean 'gallery'?"),
+        ("{kind: folder, pth: x}", "params.yaml:7: scrape.sources.0.pth: unknown key", "did you mean 'path'?"),
+        ("{kind: gallery, item: img, strat: x}", "scrape.sources.0.strat: unknown key", "did you mean 'start'?"),
+        ("{kind: demo, port: x}", "scrape.sources.0.port: ", "Where to serve it"),
+        ("{kind: gallery, start: 'http://a/{class}', item: 'a['}", "must be a CSS selector, not 'a['", "CSS selector"),
+        ("{kind: gallery, start: {cat: x}, item: a}", "scrape.sources.0.start.cat: must be an http", ""),
+        ("{kind: gallery, start: 'http://a/', item: a}", "start must have {class}", ""),
+        ("{kind: gallery, start: {cta: 'http://a/'}, item: a}", "no class 'cta' in params.yaml", "did you mean 'cat'?"),
+        ("folder", "must be a mapping with a kind", "known are: demo, folder, gallery, urls"),
+        ("{path: x}", "needs a kind", "known are: demo, folder, gallery, urls"),
+    ],
+)
+def test_a_wrong_source_is_named_by_its_line_and_key(
+    tmp_path: Path, capsys: Any, source: str, message: str, hint: str
+) -> None:
+    assert scrape(project(tmp_path, f"  - {source}")) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert hint in error
+
+
+def test_no_sources_are_an_error(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "params.yaml").write_text("scrape: {sources: []}\n")
+    assert scrape(tmp_path) == 2
+    assert "scrape.sources" in capsys.readouterr().err
+
+
+def test_a_damaged_manifest_is_an_error_and_stays(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "data/pictures/cat").mkdir(parents=True)
+    (tmp_path / "data/raw").mkdir()
+    (tmp_path / "data/raw/manifest.parquet").write_bytes(b"junk")
+    assert scrape(project(tmp_path, "  - kind: folder")) == 2
+    assert "dvc checkout" in capsys.readouterr().err
+    assert (tmp_path / "data/raw/manifest.parquet").read_bytes() == b"junk"
+
+
+def test_an_interrupted_crawl_ends_quickly_and_keeps_what_came(site: Any, tmp_path: Path) -> None:
+    many = {f"{n}.png": picture(f"#0000{n:02x}", form="PNG") for n in range(40)}
+    gallery(site, cat=many, dog={"1.jpg": picture()})
+    stuck = threading.Event()
+    for number in range(20, 40):
+        site.routes[f"/cat/{number}.png"] = lambda handler: stuck.wait(20) and b""
+    folder = project(tmp_path, from_site(site))
+    command = [sys.executable, "-m", "imageloom.cli", "scrape", "-C", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 10
+    while len(site.asked) < 30 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    start = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    stuck.set()
+    assert time.monotonic() - start < 3
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    rows = manifest(folder)
+    assert len(rows) == 20
+    assert {row["status"] for row in rows} == {"ok"}
+    assert stored(folder) == {row["path"] for row in rows}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts a tmpfs")
+def test_a_full_disk_is_an_error_that_leaves_the_data_as_it_was(tmp_path: Path) -> None:
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        (tmp_path / "data/pictures" / name).mkdir(parents=True)
+        (tmp_path / "data/pictures" / name / "1.png").write_bytes(picture(colour, form="PNG"))
+    folder = project(tmp_path, "  - kind: folder")
+    (folder / "data/raw").mkdir()
+    for number in range(40):
+        noise = Image.frombytes("RGB", (120, 120), os.urandom(120 * 120 * 3))
+        noise.save(tmp_path / f"data/pictures/cat/n{number}.png")
+    script = """
+        mount -t tmpfs -o size=1m tmpfs data/raw || exit 77
+        mkdir ../aside && mv data/pictures/cat/n* ../aside
+        "$0" -m imageloom.cli scrape || exit 1
+        find data/raw -type f -exec sha256sum {} + | sort > ../before
+        mv ../aside/* data/pictures/cat/
+        "$0" -m imageloom.cli scrape; echo $? > ../code
+        find data/raw -type f -exec sha256sum {} + | sort > ../after
+    """
+    inner = folder / "inner"
+    inner.mkdir()
+    for name in ("params.yaml", "data"):
+        (folder / name).rename(inner / name)
+    command = ["unshare", "--mount", "sh", "-c", script, sys.executable]
+    done = subprocess.run(command, cwd=inner, capture_output=True, text=True, check=False)
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip("may not mount a tmpfs")
+    assert (folder / "code").read_text().strip() == "2", done.stderr
+    assert "No space left" in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (folder / "before").read_text() == (folder / "after").read_text() != ""
+
+
+def test_the_listing_waits_for_the_fetching(site: Any, tmp_path: Path) -> None:
+    """So that a crawl of ten million addresses holds as few of them in flight as one of a hundred."""
+    site.routes = {f"/{n}": lambda handler: time.sleep(0.01) or b"no picture" for n in range(120)}
+    ahead = []
+
+    class Endless(Source):
+        kind: Literal["endless"] = "endless"
+
+        async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
+            for number in range(120):
+                ahead.append(number - crawl.counts.total())
+                yield Candidate(f"{site.address}/{number}", "cat", self.kind)
+
+    class Silent:
+        def update(self, done: int, total: int | None = None, note: str = "") -> None:
+            pass
+
+    crawl = Crawl({}, Store(tmp_path), datetime.now(UTC))
+    context = Context(tmp_path, (), "here")
+    asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4), Silent()))
+    assert crawl.counts.total() == 120
+    assert max(ahead) <= 4 + 2 * 4 + 1
+
+
+def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path, free_port: int) -> None:
+    entry = f"  - {{kind: demo, limit: 3, port: {free_port}}}"
+    folder = project(tmp_path, entry, "[{name: functional}, {name: defective}]")
+    assert scrape(folder) == 0
+    rows = manifest(folder)
+    assert Counter((row["class"], row["source"]) for row in rows) == {
+        ("functional", "demo"): 3,
+        ("defective", "demo"): 3,
+    }
+    assert {row["licence"] for row in rows} == {"CC BY-NC-SA 4.0"}
+    assert all("Deitsch" in row["author"] and row["title"].startswith("Cell ") for row in rows)
+    assert rows[0]["url"].startswith(f"http://127.0.0.1:{free_port}/defective/")
+
+
+@pytest.fixture
+def free_port(site: Any) -> int:
+    """A port that was free a moment ago: the site's own, after it is closed."""
+    site.server.shutdown()
+    site.server.server_close()
+    return int(site.server.server_address[1])
