@@ -69,7 +69,15 @@ def write_pictures(root: Path, number: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         row = dict.fromkeys(tables.MANIFEST.names) | {"url": f"file:{index}", "class": "cells", "source": "folder"}
-        row |= {"status": "ok", "attempts": 1, "sha256": sha, "path": f"cells/{path.name}", "width": 300, "height": 300}
+        row |= {
+            "status": "ok",
+            "attempts": 1,
+            "used": True,
+            "sha256": sha,
+            "path": f"cells/{path.name}",
+            "width": 300,
+            "height": 300,
+        }
         rows.append(row | {"first_seen": now, "last_seen": now})
     tables.write(paths.raw / "manifest.parquet", rows, tables.MANIFEST)
 

@@ -4,7 +4,7 @@ import urllib.request
 
 from flows import HOME
 
-# While `make ui` runs, this file holds the address of its server's API.
+# While `make ui` runs, this file holds the address of its server's API; the recrawl writes it when it is waiting.
 ADDRESS = HOME / "api_url"
 
 

@@ -5,8 +5,9 @@
 """
 
 import argparse
+import asyncio
+import signal
 import sys
-from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -14,16 +15,19 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
+    FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State, StateType
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
-from prefect.flows import serve
+from prefect.runner import Runner
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Crashed, Failed
 
 from flows import HOME, PROJECT, server, stages
+from flows.address import ADDRESS
 
 DEPLOYMENT = "nightly"
 NIGHTLY = "0 3 * * *"
@@ -82,7 +86,21 @@ def serve_nightly() -> None:
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         description="Crawls the sources again and retrains when there are new pictures.",
     )
-    serve(deployment, pause_on_shutdown=False, print_starting_message=False)
+    runner = Runner(name=recrawl.name, pause_on_shutdown=False)
+    runner.add_deployment(deployment)
+    ADDRESS.write_text(f"{PREFECT_API_URL.value()}\n", encoding="utf-8")
+    asyncio.run(_wait(runner))
+
+
+async def _wait(runner: Runner) -> None:
+    """Runs what is due until Ctrl-C, and then cancels what is running, so that it does not stay `Running` for ever."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, asked.set)
+    waiting = [asyncio.create_task(runner.start()), asyncio.create_task(asked.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    if asked.is_set():
+        await runner.astop()
+    await waiting[0]
 
 
 def _deployment(client: SyncPrefectClient) -> UUID | None:
@@ -94,15 +112,14 @@ def _deployment(client: SyncPrefectClient) -> UUID | None:
 
 def _end_abandoned(client: SyncPrefectClient, deployment: UUID) -> None:
     """Marks as crashed what was running when the process before this one was killed; it would hold the only slot."""
-    filters: dict[str, Any] = {
-        "flow_run_filter": FlowRunFilter(
-            deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
-            state=FlowRunFilterState(
-                type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
-            ),
-        )
-    }
-    for run in client.read_flow_runs(**filters):
+    running = FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
+    )
+    of_deployment = FlowRunFilterDeploymentId(any_=[deployment])
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=of_deployment, state=running))
+    parents = FlowRunFilterParentFlowRunId(any_=[run.id for run in runs])
+    stages_of_them = client.read_flow_runs(flow_run_filter=FlowRunFilter(parent_flow_run_id=parents, state=running))
+    for run in [*stages_of_them, *runs]:
         client.set_flow_run_state(run.id, Crashed(message="what ran it was ended from outside"), force=True)
 
 

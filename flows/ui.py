@@ -11,7 +11,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +24,14 @@ from flows.address import ADDRESS, answers
 
 SECONDS_TO_START = 120  # the first start makes the databases, on a slow disk too
 SECONDS_TO_END = 20
+
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # without its job runner MLflow is two processes and not nine
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "10",  # at 60, a time set less than a minute ahead is missed
+    "PREFECT_RUNNER_POLL_FREQUENCY": "5",
+    "PYTHONUNBUFFERED": "1",
+}
 
 
 class CannotStartError(Exception):
@@ -112,11 +122,11 @@ def _start(parsed: argparse.Namespace, children: list[Child]) -> None:
             store,
         ]
         children.append(_child("mlflow", [*words, "--default-artifact-root", (PROJECT / "mlruns").as_uri()], {}))
-    _wait(children, [f"{prefect}/api/health", *([f"{mlflow}/health"] if local else [])])
-    api = f"{prefect}/api"
-    children.append(_child("recrawl", ["-m", "flows.recrawl", "--serve"], {"PREFECT_API_URL": api}))
-    _wait(children, [f"{api}/deployments/name/recrawl/nightly"])
-    ADDRESS.write_text(f"{api}\n", encoding="utf-8")
+    for address in (f"{prefect}/api/health", *([f"{mlflow}/health"] if local else [])):
+        _wait(children, partial(answers, address))
+    ADDRESS.unlink(missing_ok=True)
+    children.append(_child("recrawl", ["-m", "flows.recrawl", "--serve"], {"PREFECT_API_URL": f"{prefect}/api"}))
+    _wait(children, ADDRESS.exists)
     _say(f"Prefect  {prefect}  runs, artifacts and the schedule of recrawl/nightly")
     _say(f"MLflow   {mlflow if local else store}  results and models")
     _say("Ctrl-C ends them; between, `python -m flows.pipeline` shows up in Prefect")
@@ -153,8 +163,6 @@ def _check_port(host: str, port: int, name: str, option: str) -> None:
 def _child(name: str, words: list[str], environment: dict[str, str]) -> Child:
     log = HOME / "logs" / f"{name.replace(' ', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    # Without its job runner MLflow is one process and not eight.
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONUNBUFFERED": "1"}
     # A proxy does not know this machine's ports.
     direct = {
         key: ",".join(filter(None, [os.environ.get(key), "127.0.0.1,localhost"])) for key in ("NO_PROXY", "no_proxy")
@@ -163,7 +171,7 @@ def _child(name: str, words: list[str], environment: dict[str, str]) -> Child:
         process = subprocess.Popen(
             [sys.executable, *words],
             cwd=PROJECT,
-            env={**os.environ, **quiet, **direct, **environment},
+            env={**os.environ, **SETTINGS, **direct, **environment},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -172,17 +180,14 @@ def _child(name: str, words: list[str], environment: dict[str, str]) -> Child:
     return Child(name, log, process)
 
 
-def _wait(children: list[Child], addresses: list[str]) -> None:
-    """Waits until every address answers."""
+def _wait(children: list[Child], ready: Callable[[], bool]) -> None:
+    """Waits until the last started is ready."""
     deadline = time.monotonic() + SECONDS_TO_START
-    for address in addresses:
-        while not answers(address):
-            _check_alive(children)
-            if time.monotonic() > deadline:
-                raise CannotStartError(
-                    f"nothing answers at {address} after {SECONDS_TO_START} s", f"see {children[0].log.parent}"
-                )
-            time.sleep(0.2)
+    while not ready():
+        _check_alive(children)
+        if time.monotonic() > deadline:
+            raise CannotStartError(f"not all is up after {SECONDS_TO_START} s", f"see {children[0].log.parent}")
+        time.sleep(0.2)
 
 
 def _watch(children: list[Child]) -> None:
@@ -203,15 +208,13 @@ def _check_alive(children: list[Child]) -> None:
 def _end(children: list[Child]) -> None:
     """Ends the last first: a recrawl under way tells the server so while that still listens."""
     for child in reversed(children):
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if child.process.poll() is None:
-                # SIGTERM is for the process itself, which ends its own; what is left is killed with the whole session.
-                os.kill(child.process.pid, number) if number == signal.SIGTERM else os.killpg(child.process.pid, number)
-                try:
-                    child.process.wait(SECONDS_TO_END)
-                except subprocess.TimeoutExpired:
-                    continue
-        _kill_session(child.process.pid)
+        if child.process.poll() is None:
+            child.process.send_signal(signal.SIGINT)  # to itself alone: it ends its own in good order
+            try:
+                child.process.wait(SECONDS_TO_END)
+            except subprocess.TimeoutExpired:
+                _say(f"{child.name} does not end; killed")
+        _kill_session(child.process.pid)  # and what may be left of its own
 
 
 def _kill_session(leader: int) -> None:

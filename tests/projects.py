@@ -56,6 +56,7 @@ class Project:
                 "source": "gallery",
                 "status": "ok",
                 "attempts": 1,
+                "used": True,
             }
             row |= {"sha256": sha, "path": f"{name}/{path.name}", "width": info.width, "height": info.height}
             row |= {"first_seen": moment, "last_seen": moment}

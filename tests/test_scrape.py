@@ -419,3 +419,25 @@ def free_port(site: Any) -> int:
     site.server.shutdown()
     site.server.server_close()
     return int(site.server.server_address[1])
+
+
+def test_pictures_of_a_source_that_was_taken_out_are_kept_and_not_used(site: Any, tmp_path: Path, capsys: Any) -> None:
+    gallery(site, cat={"a.jpg": picture("red")}, dog={"b.jpg": picture("blue")})
+    folder = project(tmp_path / "p", from_site(site))
+    assert scrape(folder) == 0
+    for name in ("cat", "dog"):
+        (folder / "data/pictures" / name).mkdir(parents=True)
+        (folder / "data/pictures" / name / "own.png").write_bytes(
+            picture({"cat": "lime", "dog": "navy"}[name], form="PNG")
+        )
+    project(folder, "  - kind: folder")
+    assert scrape(folder) == 0
+    assert (
+        "2 pictures of sources or classes that params.yaml no longer has are kept and not used"
+        in capsys.readouterr().out
+    )
+    assert {row["source"]: row["used"] for row in manifest(folder)} == {"gallery": False, "folder": True}
+    assert len(stored(folder)) == 4
+    project(folder, from_site(site))
+    assert scrape(folder) == 0
+    assert {row["source"]: row["used"] for row in manifest(folder)} == {"gallery": True, "folder": False}

@@ -57,14 +57,14 @@ def run(params: Params, paths: Paths) -> None:
 
 
 def stored_pictures(paths: Paths) -> dict[str, Path]:
-    """Every picture that the manifest has, in the order of ids: SHA-256 -> file.
+    """Every picture that is used, in the order of ids: SHA-256 -> file.
 
     Raises:
         DataError: There is none.
     """
-    manifest = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape").select(["sha256", "path"])
-    columns = manifest.to_pydict()
-    found = {sha: path for sha, path in zip(columns["sha256"], columns["path"], strict=True) if sha}
+    manifest = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape")
+    columns = manifest.select(["sha256", "path", "used"]).to_pydict()
+    found = {sha: path for sha, path, used in zip(*columns.values(), strict=True) if sha and used}
     if not found:
         raise DataError("there are no pictures", "look at what `imageloom scrape` says became of each address")
     return {sha: paths.raw / found[sha] for sha in sorted(found)}

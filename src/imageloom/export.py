@@ -111,7 +111,7 @@ def _check(head: Head, folder: Path, aspect: images.Aspect, params: Params, path
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= params.tolerance:
         raise ModelError(
-            f"{worst} differs from the evaluated classifier by {differences[worst]:.3g}; allowed is {params.tolerance:g}",
-            "run `dvc repro --force backbone`; if it happens again, the backbone does not convert: choose another",
+            f"{worst} differs from the evaluated classifier by {differences[worst]:.3g}, not {params.tolerance:g}",
+            "run `dvc repro --force backbone`; if that does not help, choose another backbone",
         )
     return len(rows), differences[worst]

@@ -24,6 +24,16 @@ class StageParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @classmethod
+    def fields_at(cls, value: Any, loc: Sequence[int | str]) -> dict[str, Any] | None:
+        """The fields among which the last part of a fault's `loc` stands, where types alone do not tell; else None.
+
+        Args:
+            value: The section as it was read.
+            loc: Keys and indices from the section down, as pydantic gives them.
+        """
+        return None
+
 
 def folder_safe(name: str) -> str:
     """The name in NFC, when every file system takes it as a folder's name.
@@ -203,8 +213,7 @@ def _checked(
 
 def _fields(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> dict[str, Any]:
     """The fields among which the last part of `loc` stands."""
-    ask = getattr(model, "__fields_at__", None)
-    own: dict[str, Any] | None = ask(value, loc) if ask else None
+    own = model.fields_at(value, loc) if issubclass(model, StageParams) else None
     if own is not None:
         return own
     fields: dict[str, Any] = dict(model.model_fields)

@@ -50,7 +50,7 @@ class Params(StageParams):
     )
 
     @classmethod
-    def __fields_at__(cls, value: Any, loc: Sequence[int | str]) -> dict[str, Any] | None:
+    def fields_at(cls, value: Any, loc: Sequence[int | str]) -> dict[str, Any] | None:
         """The fields of the source that `loc` leads into, for hints."""
         if len(loc) < 3 or loc[0] != "sources" or not isinstance(loc[1], int):
             return None
@@ -79,9 +79,9 @@ def run(params: Params, paths: Paths) -> None:
             store.undo()
             raise
         except KeyboardInterrupt:  # what came until then is kept
-            _write(crawl, store, paths)
+            _write(crawl, store, sources, paths)
             raise
-        _write(crawl, store, paths)
+        _write(crawl, store, sources, paths)
     seconds = (datetime.now(UTC) - started).total_seconds()
     say(f"scrape: {len(crawl.listed):,} addresses in {seconds:.0f} s")
     summarise(crawl.rows, crawl.listed)
@@ -89,7 +89,7 @@ def run(params: Params, paths: Paths) -> None:
         warn(fault.message)
     if crawl.faults:
         raise crawl.faults[0]
-    _check(crawl.rows, classes, bool(parameters.load_classes(paths.params)))
+    _check(crawl.rows, classes)
 
 
 def _prepare(params: Params, paths: Paths) -> tuple[list[tuple[Source, Context]], list[str]]:
@@ -119,8 +119,12 @@ def _known(manifest: Path) -> dict[Key, Row]:
     return {(row["url"], row["class"]): row for row in table.to_pylist()}
 
 
-def _write(crawl: Crawl, store: Store, paths: Paths) -> None:
+def _write(crawl: Crawl, store: Store, sources: list[tuple[Source, Context]], paths: Paths) -> None:
     manifest = paths.raw / "manifest.parquet"
+    kinds = {source.kind for source, _ in sources}
+    classes = {spec.name for spec in parameters.load_classes(paths.params)}
+    for row in crawl.rows.values():
+        row["used"] = row["source"] in kinds and (not classes or row["class"] in classes)
     rows = sorted(crawl.rows.values(), key=lambda row: (row["class"], row["url"]))
     if not rows and not manifest.exists():
         return
@@ -131,9 +135,9 @@ def _write(crawl: Crawl, store: Store, paths: Paths) -> None:
         raise
 
 
-def _check(rows: dict[Key, Row], classes: Sequence[str], given: bool) -> None:
+def _check(rows: dict[Key, Row], classes: Sequence[str]) -> None:
     """Refuses what no classifier can be trained on."""
-    pictures = Counter(row["class"] for row in rows.values() if row["sha256"])
+    pictures = Counter(row["class"] for row in rows.values() if row["sha256"] and row["used"])
     if not pictures:
         causes = Counter(row["status"] for row in rows.values())
         counts = ", ".join(f"{count:,} {status}" for status, count in causes.most_common())
@@ -146,11 +150,9 @@ def _check(rows: dict[Key, Row], classes: Sequence[str], given: bool) -> None:
         name = classes[0]
         hint = "a classifier needs two or more; what is not of the class can be a class of its own"
         raise DataError(f"one class only, {name!r}, with {pictures[name]:,} pictures", hint)
-    old = sorted(set(pictures) - set(classes))
-    if old:
-        names = ", ".join(repr(name) for name in old)
-        what = "is not listed by any source now" if not given else "is not in `classes`"
-        warn(f"data/raw also holds {names} of an earlier crawl, which {what}; remove data/raw to start anew")
+    unused = sum(1 for row in rows.values() if row["sha256"] and not row["used"])
+    if unused:
+        say(f"  {unused:,} pictures of sources or classes that params.yaml no longer has are kept and not used")
 
 
 def summarise(rows: dict[Key, Row], listed: set[Key]) -> None:

@@ -20,6 +20,7 @@ MANIFEST = pa.schema(
         pa.field("title", pa.string()),
         pa.field("author", pa.string()),
         pa.field("licence", pa.string()),
+        pa.field("used", pa.bool_(), nullable=False),  # whether params.yaml still has its kind of source and its class
         pa.field("status", pa.string(), nullable=False),  # one of fetch.status.Status
         pa.field("http_status", pa.int16()),
         pa.field("attempts", pa.int16(), nullable=False),

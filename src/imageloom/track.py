@@ -23,8 +23,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from imageloom import console, files, params, tables
-from imageloom.errors import DataError
+from imageloom import console, files, params, results, tables
 from imageloom.files import Paths
 from imageloom.params import StageParams
 from imageloom.predictor import Predictor
@@ -139,7 +138,7 @@ def data_digest(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _result(settings: Params, paths: Paths) -> Result:
-    scores = read_metrics(paths)
+    scores = results.metrics(paths)
     split = tables.read(paths.split, tables.SPLIT, "split").select(["id", "class", "path", "side"]).to_pylist()
     predictor = Predictor(paths.export)
     flat = _flatten(params.load_all(paths.params))
@@ -151,26 +150,6 @@ def _result(settings: Params, paths: Paths) -> Result:
     metrics = _metrics(scores)
     tags = {**_revision(paths.root), "imageloom.result": _digest([flat, metrics])}
     return Result(flat, metrics, tags, _artifacts(paths), predictor.labels, _example(split, paths))
-
-
-def read_metrics(paths: Paths) -> dict[str, Any]:
-    """What the stage `evaluate` measured.
-
-    Raises:
-        DataError: There is no reports/metrics.json, or it is damaged.
-    """
-    path = paths.reports / "metrics.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"no {path}", "run `dvc repro` to train and measure a model") from None
-    except (OSError, ValueError) as fault:
-        raise DataError(f"cannot read {path}: {fault}", "run `dvc repro --force evaluate` to make it again") from None
-    if not isinstance(content, dict) or not {"accuracy", "macro_f1", "pictures", "classes"} <= content.keys():
-        raise DataError(
-            f"{path} is not what the stage evaluate writes", "run `dvc repro --force evaluate` to make it again"
-        )
-    return content
 
 
 def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -50,6 +50,13 @@ def test_each_kind_of_fault_is_marked_and_nothing_is_deleted(project):
     assert "cold,kept,4" in summary
 
 
+def test_pictures_of_sources_that_are_no_longer_named_are_left_alone(project):
+    for row in project.rows[:2]:
+        row["used"] = False
+    project.add("warm", [])
+    assert len(cleaned(project)) == 6
+
+
 def test_the_table_holds_no_date_and_is_the_same_twice(project):
     cleaned(project)
     first = project.paths.clean.read_bytes()

@@ -49,7 +49,7 @@ def _pictures(manifest: list[dict[str, Any]]) -> list[tuple[Picture, dict[str, A
     crawls = {moment: number for number, moment in enumerate(sorted({row["first_seen"] for row in manifest}))}
     pictures: dict[str, tuple[Picture, dict[str, Any]]] = {}
     for row in sorted(manifest, key=lambda row: (row["first_seen"], row["class"], row["url"])):
-        if not row["sha256"]:
+        if not row["sha256"] or not row["used"]:
             continue
         first = row | {"crawl": crawls[row["first_seen"]]}
         picture, _ = pictures.setdefault(

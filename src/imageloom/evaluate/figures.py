@@ -108,4 +108,4 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, target: Path) -> None:
-    figure.savefig(target, metadata={"Software": None})
+    figure.savefig(target, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.1)

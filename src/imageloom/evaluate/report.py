@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Thumbnail:
 
 
 def origin(paths: Paths) -> dict[str, Any]:
-    """Where the kept pictures come from: counts by licence, authors, and how many were left out and why."""
+    """Where pictures and network come from: counts by licence, authors, how many were left out and why, the backbone."""
     rows = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
     kept = [row for row in rows if row["kept"]]
     return {
@@ -50,6 +51,7 @@ def origin(paths: Paths) -> dict[str, Any]:
         "left_out": sorted(Counter(row["reason"] for row in rows if not row["kept"]).items()),
         "copies": sum(row["copies"] - 1 for row in rows),
         "kept": len(kept),
+        "backbone": json.loads((paths.backbone / "backbone.json").read_text(encoding="utf-8")),
     }
 
 

@@ -1,0 +1,47 @@
+"""What the stages wrote under reports/ about the last model, for those that only pass it on."""
+
+import json
+from typing import Any
+
+from imageloom.errors import DataError
+from imageloom.files import Paths
+
+# What every reader of reports/metrics.json may count on.
+METRICS = {
+    "accuracy",
+    "accuracy_interval",
+    "macro_f1",
+    "macro_f1_interval",
+    "majority_baseline",
+    "pictures",
+    "classes",
+}
+
+
+def metrics(paths: Paths) -> dict[str, Any]:
+    """What the stage `evaluate` measured.
+
+    Raises:
+        DataError: There is no reports/metrics.json, or it is damaged.
+    """
+    path = paths.reports / "metrics.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"no {path}", "run `dvc repro` to train and measure a model") from None
+    except (OSError, ValueError) as fault:
+        raise DataError(f"cannot read {path}: {fault}", "run `dvc repro --force evaluate` to make it again") from None
+    if not isinstance(content, dict) or not content.keys() >= METRICS:
+        raise DataError(
+            f"{path} is not what the stage evaluate writes", "run `dvc repro --force evaluate` to make it again"
+        )
+    return content
+
+
+def mlflow_run(paths: Paths) -> dict[str, Any]:
+    """What the stage `track` wrote; empty where it has not run, or was not finished."""
+    try:
+        content = json.loads((paths.reports / "mlflow_run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,171 @@
+"""The flows with the servers of `make ui`: runs and artifacts, schedules that fire, and one recrawl at a time."""
+
+import os
+import signal
+import subprocess
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flow_projects import Project, Ui, free_port, until
+
+from imageloom.cli import STAGES
+
+pytestmark = pytest.mark.slow
+
+FINAL = ("Completed", "Failed", "Crashed", "Cancelled")
+
+
+def artifacts(ui: Ui) -> dict[str, str]:
+    """The newest artifact of each key."""
+    found = ui.api("POST", "artifacts/latest/filter", {})
+    return {artifact["key"]: artifact["data"] for artifact in found}
+
+
+def set_schedule(ui: Ui, schedule: dict[str, Any]) -> None:
+    """Changes the deployment's one schedule, as Prefect's page does."""
+    deployment = ui.deployment()
+    (present,) = deployment["schedules"]
+    ui.api("PATCH", f"deployments/{deployment['id']}/schedules/{present['id']}", {"schedule": schedule, "active": True})
+
+
+def test_pages_answer_where_it_says(ui: Ui) -> None:
+    for port in (ui.port, ui.mlflow_port):
+        address = f"http://127.0.0.1:{port}"
+        assert address in ui.said()
+        with urllib.request.urlopen(address, timeout=20) as response:
+            assert response.status == 200
+            assert b"<html" in response.read().lower()
+
+
+def test_schedule_is_nightly_at_first(ui: Ui) -> None:
+    (present,) = ui.deployment()["schedules"]
+    assert present["schedule"]["cron"] == "0 3 * * *"
+    assert present["active"]
+
+
+def test_pipeline_shows_a_run_per_stage_with_its_artifact(ui: Ui) -> None:
+    done = ui.project.run("pipeline")
+    assert done.returncode == 0, done.stdout
+    assert "temporary server" not in done.stdout
+    (parent,) = ui.runs("pipeline")
+    assert parent["state_name"] == "Completed"
+    published = artifacts(ui)
+    for stage in STAGES:
+        assert [run["state_name"] for run in ui.runs(stage)] == ["Completed"]
+        assert f"{stage}: it went well, 卡特彼勒" in published[f"imageloom-{stage}"]
+        assert "dvc.lock" not in published[f"imageloom-{stage}"]
+    assert "| accuracy | 0.875 | 0.850 to 0.900 |" in published["imageloom-evaluate"]
+    assert "| a\\|b | 0.900 | 0.800 | 0.850 | 1,234 |" in published["imageloom-evaluate"]
+    assert "| cat | ok | 1 |" in published["imageloom-scrape"]
+
+
+def test_recrawl_does_the_rest_when_there_are_new_pictures_only(ui: Ui) -> None:
+    trained = len(ui.runs("train"))
+    done = ui.project.run("recrawl")
+    assert done.returncode == 0, done.stdout
+    assert "nothing new among 1 pictures" in done.stdout
+    assert len(ui.runs("train")) == trained
+
+    (ui.project.root / "web.txt").write_text("cat aa\ncat bb\n", encoding="utf-8")
+    broken = ui.project.root / "break_split"
+    broken.touch()
+    failed = ui.project.run("recrawl")
+    broken.unlink()
+    assert failed.returncode == 2
+    assert "error: stage split: no pictures of 卡特彼勒 (hint: add some)" in failed.stdout
+    assert ui.runs("recrawl")[0]["state_name"] == "Failed"
+    assert len(ui.runs("train")) == trained
+
+    # Nothing is new by now, yet the model does not know what the night before brought.
+    done = ui.project.run("recrawl")
+    assert done.returncode == 0, done.stdout
+    assert len(ui.runs("train")) == trained + 1
+    assert (ui.project.root / "out" / "track.txt").read_text(encoding="utf-8") == "cat aa\ncat bb\n"
+
+
+def test_schedule_set_by_api_fires_and_its_run_completes(ui: Ui) -> None:
+    before = {run["id"] for run in ui.runs("recrawl")}
+    start = datetime.now(UTC) + timedelta(seconds=30)
+    set_schedule(ui, {"interval": 86400, "anchor_date": start.isoformat(), "timezone": "UTC"})
+    until(lambda: [run for run in ui.runs("recrawl") if run["id"] not in before and run["state_name"] in FINAL], 75)
+    (fired,) = [run for run in ui.runs("recrawl") if run["id"] not in before]
+    assert fired["auto_scheduled"]
+    assert fired["state_name"] == "Completed"
+    assert abs(datetime.fromisoformat(fired["expected_start_time"]) - start) < timedelta(seconds=2)
+
+
+def test_two_recrawls_never_run_at_once(ui: Ui) -> None:
+    hold = ui.project.root / "hold_scrape"
+    hold.touch()
+    first = ui.run_now()
+    until(lambda: ui.state(first) == "Running", 40)
+    second = ui.run_now()
+    until(lambda: ui.state(second) in FINAL, 40)
+    assert ui.state(second) == "Cancelled"
+    assert ui.state(first) == "Running"
+    hold.unlink()
+    until(lambda: ui.state(first) in FINAL, 40)
+    assert ui.state(first) == "Completed"
+
+
+def test_ctrl_c_ends_everything_and_a_changed_schedule_survives(ui: Ui) -> None:
+    set_schedule(ui, {"cron": "30 4 * * 1", "timezone": "Europe/Berlin"})
+    hold = ui.project.root / "hold_scrape"
+    hold.touch()
+    first = ui.run_now()
+    until(lambda: ui.state(first) == "Running" and children_of(ui.project), 40)
+    assert ui.stop() == 130
+    assert "Traceback" not in ui.said()
+    assert children_of(ui.project) == []
+    hold.unlink()
+
+    ui.start()
+    (kept,) = ui.deployment()["schedules"]
+    assert (kept["schedule"]["cron"], kept["schedule"]["timezone"]) == ("30 4 * * 1", "Europe/Berlin")
+    assert ui.state(first) == "Cancelled"
+    assert [run["state_name"] for run in ui.runs("scrape")][0] == "Cancelled"
+
+
+def test_killed_recrawl_does_not_hold_up_the_next(ui: Ui) -> None:
+    hold = ui.project.root / "hold_scrape"
+    hold.touch()
+    first = ui.run_now()
+    until(lambda: ui.state(first) == "Running" and children_of(ui.project), 40)
+    ui.process.kill()
+    ui.process.wait()
+    for child in children_of(ui.project):
+        os.kill(child, signal.SIGKILL)
+    hold.unlink()
+
+    ui.start()
+    assert ui.state(first) == "Crashed"
+    second = ui.run_now()
+    until(lambda: ui.state(second) in FINAL, 40)
+    assert ui.state(second) == "Completed"
+
+
+def test_port_that_is_taken_is_said_at_once(ui: Ui, project: Project) -> None:
+    taken = project.run("ui", "--prefect-port", str(ui.port), "--mlflow-port", str(free_port()))
+    assert taken.returncode == 2
+    assert taken.stdout.startswith(
+        f"error: Prefect cannot listen on 127.0.0.1:{ui.port}: Address already in use\nhint: "
+    )
+    assert len(taken.stdout.splitlines()) == 2
+
+
+def children_of(project: Project) -> list[int]:
+    """The processes that work in the project's folder, `flows.ui` itself left out."""
+    found = []
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines()[1:]:
+        number, _, command = line.strip().partition(" ")
+        try:
+            folder = str(Path(f"/proc/{number}/cwd").readlink())
+        except OSError:
+            continue
+        if folder == str(project.root) and "flows.ui" not in command:
+            found.append(int(number))
+    return found
