@@ -88,7 +88,7 @@ def _environment() -> dict[str, str]:
 
 def _said_by_stage(lines: list[str]) -> list[str]:
     """The lines between DVC's `> imageloom train` and what it says about its lock file."""
-    start = next((number for number, line in enumerate(lines, start=1) if line.startswith("> ")), 0)
+    start = next((number for number, line in enumerate(lines, start=1) if line.startswith("> ")), len(lines))
     ends = ("Updating lock file", "Generating lock file", "ERROR: failed to reproduce", "Use `dvc push`")
     end = next((number for number, line in enumerate(lines) if number >= start and line.startswith(ends)), len(lines))
     return lines[start:end]

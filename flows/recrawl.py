@@ -12,6 +12,7 @@ from uuid import UUID
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -20,6 +21,8 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, State, StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
@@ -78,11 +81,12 @@ def serve_nightly() -> None:
     with get_client(sync_client=True) as client:
         found = _deployment(client)
         if found is not None:
-            _end_abandoned(client, found)
+            _end_abandoned(client, found.id)
     deployment = RunnerDeployment.from_flow(
         recrawl,
         DEPLOYMENT,
-        cron=None if found else NIGHTLY,
+        schedules=_schedules(found),
+        paused=found.paused if found else False,
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         description="Crawls the sources again and retrains when there are new pictures.",
     )
@@ -92,20 +96,32 @@ def serve_nightly() -> None:
     asyncio.run(_wait(runner))
 
 
+def _schedules(found: DeploymentResponse | None) -> list[DeploymentScheduleCreate]:
+    """Those of the deployment as they are: registering it again would drop what is not given again."""
+    if found is None:
+        return [DeploymentScheduleCreate(schedule=CronSchedule(cron=NIGHTLY, timezone="UTC"))]
+    return [
+        DeploymentScheduleCreate(schedule=one.schedule, active=one.active, parameters=one.parameters, slug=one.slug)
+        for one in found.schedules
+    ]
+
+
 async def _wait(runner: Runner) -> None:
     """Runs what is due until Ctrl-C, and then cancels what is running, so that it does not stay `Running` for ever."""
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, asked.set)
     waiting = [asyncio.create_task(runner.start()), asyncio.create_task(asked.wait())]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    if asked.is_set():
+    if asked.is_set() and runner.started:
         await runner.astop()
-    await waiting[0]
+    elif asked.is_set():
+        waiting[0].cancel()
+    await asyncio.gather(waiting[0], return_exceptions=asked.is_set())
 
 
-def _deployment(client: SyncPrefectClient) -> UUID | None:
+def _deployment(client: SyncPrefectClient) -> DeploymentResponse | None:
     try:
-        return client.read_deployment_by_name(f"{recrawl.name}/{DEPLOYMENT}").id
+        return client.read_deployment_by_name(f"{recrawl.name}/{DEPLOYMENT}")
     except ObjectNotFound:
         return None
 

@@ -40,6 +40,10 @@ class Clone:
         shutil.copytree(self.root, root, symlinks=True)
         return Clone(root)
 
+    def environment(self) -> dict[str, str]:
+        """The surroundings of its commands, as `flow_projects.Ui` asks for them."""
+        return self.env
+
     def commit(self) -> None:
         """Commits everything that git does not ignore."""
         self.run("git", "add", "-A")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ if pathlib.Path(f"break_{stage}").exists():
 out = pathlib.Path("out", f"{stage}.txt")
 out.parent.mkdir(exist_ok=True)
 web = pathlib.Path("web.txt").read_text(encoding="utf-8")
-out.write_text(web if stage != "backbone" else "", encoding="utf-8")
+out.write_text(web if stage != "backbone" else "weights", encoding="utf-8")
 if stage == "scrape":
     pathlib.Path("data/raw").mkdir(parents=True, exist_ok=True)
     names, shas = zip(*[line.split() for line in web.splitlines()])
@@ -101,15 +102,15 @@ class Ui:
         self.start()
 
     def start(self) -> None:
-        self.output = (self.project.root / "ui.txt").open("w+", encoding="utf-8")
         ports = ["--prefect-port", str(self.port), "--mlflow-port", str(self.mlflow_port)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.ui", *ports],
-            cwd=self.project.root,
-            env=self.project.environment(),
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-        )
+        with (self.project.root / "ui.txt").open("w", encoding="utf-8") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.ui", *ports],
+                cwd=self.project.root,
+                env=self.project.environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         until(lambda: "Ctrl-C ends them" in self.said() or self.process.poll() is not None, 90)
         assert self.process.poll() is None, self.said()
 
@@ -118,9 +119,7 @@ class Ui:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        code = self.process.wait(60)
-        self.output.close()
-        return code
+        return self.process.wait(60)
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Asks Prefect's API."""
@@ -130,9 +129,16 @@ class Ui:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=20) as response:
-            content = response.read()
-        return json.loads(content) if content else None
+        for tries_left in (3, 2, 1, 0):
+            try:
+                with urllib.request.urlopen(request, timeout=20) as response:
+                    content = response.read()
+                return json.loads(content) if content else None
+            except urllib.error.HTTPError as fault:  # Prefect's own client tries again too when SQLite is busy
+                if fault.code != 503 or not tries_left:
+                    raise
+                time.sleep(1)
+        raise AssertionError("not reached")
 
     def deployment(self) -> dict[str, Any]:
         return self.api("GET", "deployments/name/recrawl/nightly")

@@ -6,7 +6,7 @@ from projects import Project, picture
 
 from imageloom import embed, images
 from imageloom.engine import Engine
-from imageloom.errors import DataError, ModelError
+from imageloom.errors import DataError
 from imageloom.features import FeatureStore
 
 
@@ -118,6 +118,6 @@ def test_no_pictures_and_no_backbone_say_what_to_do(tmp_path):
         project.run("embed")
     assert "dvc repro scrape" in fault.value.hint
     project.add("warm", [picture("warm", 1)])
-    with pytest.raises(ModelError, match="backbone") as fault:
+    with pytest.raises(DataError, match="backbone") as fault:
         project.run("embed")
     assert "dvc repro" in fault.value.hint

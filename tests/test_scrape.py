@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import pytest
 from PIL import Image
+from skips import skip_or_fail
 
 from imageloom import cli, tables
 from imageloom.fetch.crawl import Crawl
@@ -367,7 +368,7 @@ def test_a_full_disk_is_an_error_that_leaves_the_data_as_it_was(tmp_path: Path) 
     command = ["unshare", "--mount", "sh", "-c", script, sys.executable]
     done = subprocess.run(command, cwd=inner, capture_output=True, text=True, check=False)
     if done.returncode == 77 or "unshare failed" in done.stderr:
-        pytest.skip("may not mount a tmpfs")
+        skip_or_fail("may not mount a tmpfs")
     assert (folder / "code").read_text().strip() == "2", done.stderr
     assert "No space left" in done.stderr
     assert "hint: " in done.stderr

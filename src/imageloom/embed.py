@@ -4,7 +4,6 @@ Pictures are decoded and run through the backbone's TFLite graph on all processo
 """
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from imageloom import console, files, images, tables
 from imageloom.engine import Engine, cores, map_ordered
-from imageloom.errors import DataError, ImageError, ModelError
+from imageloom.errors import DataError, ImageError
 from imageloom.features import PART, FeatureStore
 from imageloom.files import Paths
 from imageloom.images import Aspect
@@ -35,12 +34,12 @@ def run(params: Params, paths: Paths) -> None:
     """Adds the vectors of new pictures to data/features/, and drops those of pictures that are no more.
 
     Raises:
-        DataError: There are no pictures.
-        ModelError: There is no backbone.
+        DataError: There are no pictures, or there is no backbone.
+        ModelError: The backbone is damaged.
     """
     wanted = stored_pictures(paths)
-    engine = Engine(paths.backbone / "backbone.tflite")
     recipe = _recipe(params, paths)
+    engine = Engine(paths.backbone / "backbone.tflite")
     store = FeatureStore(paths.features)
     if store.recipe() != recipe:
         store.clear(recipe)
@@ -72,10 +71,7 @@ def stored_pictures(paths: Paths) -> dict[str, Path]:
 
 def _recipe(params: Params, paths: Paths) -> dict[str, Any]:
     """What the vectors depend on beside the pictures; the code that decodes them is part of it."""
-    try:
-        backbone = json.loads((paths.backbone / "backbone.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"no {paths.backbone}/backbone.json", "run `dvc repro backbone` first") from None
+    backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
     return {"backbone": backbone["sha256"], "aspect": params.aspect, "images": files.sha256(Path(images.__file__))}
 
 

@@ -5,7 +5,6 @@ scaling and normalisation inside, to float32[N, K] probabilities; `labels.txt`; 
 how to run them. The stage fails when SavedModel, TFLite and the Python that was evaluated do not agree.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def run(params: Params, paths: Paths) -> None:
     Raises:
         ModelError: Backbone or classifier are missing, or the formats do not agree.
     """
-    backbone = json.loads((paths.backbone / "backbone.json").read_text(encoding="utf-8"))
+    backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
     about, head = read_about(paths.classifier), Head.load(paths.classifier / "head.npz")
     with files.atomic_folder(paths.export) as folder:
         _write_models(paths.backbone / "saved_model", head, backbone["image_size"], folder)

@@ -57,7 +57,7 @@ class FeatureStore:
 
     def ids(self) -> list[str]:
         """Ids of the stored pictures, in the order of storage."""
-        return [name for part in self._parts() for name in pq.read_table(part, columns=["id"])["id"].to_pylist()]
+        return [name for part in self._parts() for name in self._table(part, ["id"])["id"].to_pylist()]
 
     def append(self, vectors: Iterable[tuple[str, np.ndarray]], length: int) -> int:
         """Adds one part, and returns how many vectors went into it.
@@ -84,7 +84,7 @@ class FeatureStore:
         """Drops the vectors of pictures that are no more, and returns how many those were."""
         dropped = 0
         for part in self._parts():
-            table = pq.read_table(part)
+            table = self._table(part)
             mask = [name in ids for name in table["id"].to_pylist()]
             if all(mask):
                 continue
@@ -103,13 +103,13 @@ class FeatureStore:
             float32[len(ids), D].
 
         Raises:
-            DataError: One has no vector.
+            DataError: One has no vector, or a part is damaged.
         """
         row_of = {name: row for row, name in enumerate(ids)}
         matrix: np.ndarray | None = None
         found = 0
         for part in self._parts():
-            table = pq.read_table(part)
+            table = self._table(part)
             names = table["id"].to_pylist()
             length = table.schema.field("vector").type.list_size
             values = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, length)
@@ -141,6 +141,13 @@ class FeatureStore:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", "error"])
             writer.writerows(sorted(failed.items()))
+
+    def _table(self, part: Path, columns: list[str] | None = None) -> pa.Table:
+        try:
+            return pq.read_table(part, columns=columns)
+        except (pa.ArrowException, OSError) as fault:
+            reason = str(fault).splitlines()[0]
+            raise DataError(f"cannot read {part}: {reason}", "remove it and run `dvc repro --force embed`") from None
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("part-*.parquet"))

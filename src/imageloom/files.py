@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageloom.errors import ImageloomError
+from imageloom.errors import DataError, ImageloomError
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,28 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as indented JSON in any script, whole or not at all."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, made_by: str) -> dict[str, Any]:
+    """Reads an object that `write_json` wrote.
+
+    Args:
+        path: The file.
+        made_by: The stage that writes it, for the hint.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    again = f"run `dvc repro --force {made_by}` to make it again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"no {path}", f"run `dvc repro {made_by}` first") from None
+    except (OSError, ValueError) as fault:
+        raise DataError(f"cannot read {path}: {fault}", again) from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no object", again)
+    return content
 
 
 def sha256(path: Path) -> str:

@@ -67,8 +67,16 @@ def save(module: Any, target: Path, signatures: Any = None) -> None:
     """Writes a SavedModel whose bytes are the same for the same module.
 
     `fingerprint.pb`, which is optional and holds a random number, is left out.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
-    tensorflow().saved_model.save(module, str(target), signatures=signatures)
+    tf = tensorflow()
+    try:
+        tf.saved_model.save(module, str(target), signatures=signatures)
+    except tf.errors.OpError as fault:  # how TensorFlow tells of a disk that is full
+        full = "No space left on device"
+        raise OSError(full if full in fault.message else fault.message) from fault
     (target / "fingerprint.pb").unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from imageloom import files
 from imageloom.errors import DataError
 from imageloom.files import Paths
 
@@ -25,13 +26,8 @@ def metrics(paths: Paths) -> dict[str, Any]:
         DataError: There is no reports/metrics.json, or it is damaged.
     """
     path = paths.reports / "metrics.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"no {path}", "run `dvc repro` to train and measure a model") from None
-    except (OSError, ValueError) as fault:
-        raise DataError(f"cannot read {path}: {fault}", "run `dvc repro --force evaluate` to make it again") from None
-    if not isinstance(content, dict) or not content.keys() >= METRICS:
+    content = files.read_json(path, "evaluate")
+    if not content.keys() >= METRICS:
         raise DataError(
             f"{path} is not what the stage evaluate writes", "run `dvc repro --force evaluate` to make it again"
         )

@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -246,7 +247,8 @@ def _quiet_mlflow() -> Iterator[None]:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(SECONDS_TO_ANSWER))
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     said = io.StringIO()  # it prints some of it, and logs the rest through a handler that looks up sys.stderr each time
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
 
 

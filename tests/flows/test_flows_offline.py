@@ -1,26 +1,62 @@
-"""The flows from the command line, where no server runs."""
+"""The flows where no server runs."""
+
+import json
+import subprocess
+import sys
 
 import pytest
 from flow_projects import Project
 
-from imageloom.cli import STAGES
+REPRODUCE = """
+import dataclasses, json, sys
+from flows import dvc
+logged = []
+outcome = dvc.reproduce(sys.argv[1], False, logged.append)
+print(json.dumps([dataclasses.asdict(outcome), logged]))
+"""
 
-pytestmark = pytest.mark.slow
+
+def reproduce(project: Project, stage: str) -> tuple[dict, list[str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", REPRODUCE, stage],
+        cwd=project.root,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    outcome, logged = json.loads(done.stdout)
+    return outcome, logged
 
 
-def test_pipeline_runs_every_stage_without_a_server(project: Project) -> None:
-    done = project.run("pipeline")
+@pytest.mark.slow
+def test_flow_runs_without_a_server(project: Project) -> None:
+    done = project.run("stages", "backbone")
     assert done.returncode == 0, done.stdout
-    assert project.ran() == list(STAGES)
-    for stage in STAGES:
-        assert f"{stage}: it went well, 卡特彼勒" in done.stdout
+    assert "backbone: it went well, 卡特彼勒" in done.stdout
+    assert project.ran() == ["backbone"]
     assert (project.root / ".prefect" / "prefect.db").exists()
 
 
-def test_failing_stage_fails_the_pipeline_with_its_own_words(project: Project) -> None:
-    (project.root / "break_scrape").touch()
-    done = project.run("pipeline")
-    assert done.returncode == 2
-    assert done.stdout.count("error: stage scrape: no pictures of 卡特彼勒 (hint: add some)") == 1
-    assert project.ran() == ["backbone"]
-    assert "Traceback" not in done.stdout
+def test_stage_runs_once_and_is_then_up_to_date(project: Project) -> None:
+    outcome, logged = reproduce(project, "backbone")
+    assert (outcome["status"], outcome["lines"]) == ("ran", ["backbone: it went well, 卡特彼勒"])
+    assert "backbone: it went well, 卡特彼勒" in logged
+    outcome, _ = reproduce(project, "backbone")
+    assert (outcome["status"], outcome["lines"], outcome["error"]) == ("up to date", [], "")
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lambda project: (project.root / "break_backbone").touch(), "no pictures of 卡特彼勒 (hint: add some)"),
+        (lambda project: (project.root / "dvc.yaml").unlink(), "'dvc.yaml' does not exist"),
+        (lambda project: (project.root / "stage.py").unlink(), "failed to reproduce 'backbone'"),
+    ],
+    ids=["by itself", "no dvc.yaml", "by Python"],
+)
+def test_failing_stage_is_failed_with_its_own_words(project: Project, damage, error: str) -> None:
+    damage(project)
+    outcome, _ = reproduce(project, "backbone")
+    assert outcome["status"] == "failed"
+    assert error in outcome["error"]

@@ -1,12 +1,12 @@
 """The page in a real browser: pictures come in by drop, choice and paste, and labels go out as text."""
 
 import base64
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from skips import skip_or_fail
 from test_serve_http import COLOURS, RED, encoded
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -30,9 +30,7 @@ TRANSFER = """([pictures, kind]) => {
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         message = f"NO BROWSER: {CHROMIUM} is missing, so the page is NOT tested; install Debian's package chromium"
-        if os.environ.get("IMAGELOOM_NO_SKIP") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        skip_or_fail(message)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield chromium

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import tables
+from imageloom import files, tables
 from imageloom.files import Paths
 
 
@@ -42,7 +41,7 @@ class Thumbnail:
 
 
 def origin(paths: Paths) -> dict[str, Any]:
-    """Where pictures and network come from: counts by licence, authors, how many were left out and why, the backbone."""
+    """Where pictures and network come from: counts by licence, authors, how many are left out, the backbone."""
     rows = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
     kept = [row for row in rows if row["kept"]]
     return {
@@ -51,7 +50,7 @@ def origin(paths: Paths) -> dict[str, Any]:
         "left_out": sorted(Counter(row["reason"] for row in rows if not row["kept"]).items()),
         "copies": sum(row["copies"] - 1 for row in rows),
         "kept": len(kept),
-        "backbone": json.loads((paths.backbone / "backbone.json").read_text(encoding="utf-8")),
+        "backbone": files.read_json(paths.backbone / "backbone.json", "backbone"),
     }
 
 

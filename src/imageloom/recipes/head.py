@@ -1,6 +1,5 @@
 """What every recipe on features ends as: one Dense layer with softmax, from a feature vector to probabilities."""
 
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from imageloom import files
 from imageloom.errors import ModelError
 
 
@@ -62,12 +62,6 @@ def read_about(classifier: Path) -> dict[str, Any]:
     """What models/classifier/classifier.json says: `recipe`, `classes` (each a `name` and a `label`) and `input`.
 
     Raises:
-        ModelError: It is missing or damaged.
+        DataError: It is missing or damaged.
     """
-    path = classifier / "classifier.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ModelError(f"no {path}", "run `dvc repro train` first") from None
-    except ValueError as fault:
-        raise ModelError(f"{path} is damaged: {fault}", "run `dvc repro --force train`") from fault
+    return files.read_json(classifier / "classifier.json", "train")

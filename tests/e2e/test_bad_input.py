@@ -1,0 +1,214 @@
+"""A user's mistakes and a machine's accidents: one line and a hint, exit code 2 (130 for Ctrl-C), data as they were."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from projects import Project, picture
+from skips import skip_or_fail
+
+pytestmark = pytest.mark.slow
+
+STAGES = ("backbone", "scrape", "embed", "clean", "split", "train", "evaluate", "export")
+CLASSES = [{"name": "warm", "label": "暖"}, {"name": "cold"}]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiles_module, tiles_backbone) -> Path:
+    """A project in which every stage up to export has run; not to be changed."""
+    root = tmp_path_factory.mktemp("finished") / "project"
+    project = Project(
+        root,
+        classes=CLASSES,
+        backbone={"module": str(tiles_module), "image_size": 32},
+        scrape={"sources": [{"kind": "folder"}]},
+        split={"method": "stratified"},
+    )
+    for offset, name in enumerate(("warm", "cold")):
+        folder = root / "data" / "pictures" / name
+        folder.mkdir(parents=True)
+        for seed in range(60):
+            (folder / f"{seed}.png").write_bytes(picture(name, seed + 1000 * offset))
+    shutil.copytree(tiles_backbone, project.paths.backbone)
+    for stage in STAGES[1:]:
+        done = imageloom(root, stage)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "project"))
+
+
+def imageloom(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "imageloom.cli", *words]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+def contents(root: Path) -> dict[str, str]:
+    """Digest of every file in models, data and reports, without the manifest of the crawl, which holds its date."""
+    found = {}
+    for folder in ("models", "data", "reports"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and path.name != "manifest.parquet":
+                found[str(path.relative_to(root))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def refused(root: Path, *words: str) -> str:
+    """Runs a command that must be refused, and gives what it said."""
+    done = imageloom(root, *words)
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+    assert len(lines) == 2, done.stderr
+    assert lines[0].startswith("error: ")
+    assert lines[1].startswith("hint: ")
+    return done.stderr
+
+
+def rewrite(root: Path, old: str, new: str) -> None:
+    path = root / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_broken_parameters(project):
+    before = contents(project)
+    rewrite(project, "method: stratified", "methd: stratified")
+    assert "'method'" in refused(project, "split")
+    assert contents(project) == before
+
+
+def test_unknown_class_in_the_folders(project):
+    before = contents(project)
+    (project / "data/pictures/worm").mkdir()
+    (project / "data/pictures/worm/1.png").write_bytes(picture("warm", 1))
+    assert "'warm'" in refused(project, "scrape")
+    assert contents(project).keys() - before.keys() == {"data/pictures/worm/1.png"}
+
+
+@pytest.mark.parametrize("left", ["nothing", "texts", "one class", "one picture"])
+def test_pictures_that_are_not_enough(project, left):
+    for made in ("data/raw", "data/features", "data/clean", "data/split", "models/classifier", "models/export"):
+        shutil.rmtree(project / made)
+    folders = [project / "data/pictures" / name for name in ("warm", "cold")]
+    for path in folders[0].iterdir() if left == "one picture" else []:
+        path.unlink()
+    for folder in folders:
+        for path in list(folder.iterdir()):
+            if left in ("nothing", "texts") or (left == "one class" and folder.name == "cold"):
+                path.unlink()
+        if left == "texts":
+            (folder / "read me.jpg").write_text("no picture")
+    if left == "one picture":
+        (folders[0] / "1.png").write_bytes(picture("warm", 1))
+        for stage in ("scrape", "embed", "clean"):
+            assert imageloom(project, stage).returncode == 0
+        assert "class 'warm' has 1 pictures" in refused(project, "split")
+    else:
+        refused(project, "scrape")
+    assert not (project / "models/classifier").exists()
+
+
+@pytest.mark.parametrize("stage", ["embed", "clean", "split", "train", "evaluate", "export", "track"])
+def test_stage_before_its_time_names_the_one_to_run(project, stage):
+    for made in ("data/raw", "data/features", "data/clean", "data/split", "models", "reports"):
+        shutil.rmtree(project / made, ignore_errors=True)
+    assert "dvc repro" in refused(project, stage)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data/raw/manifest.parquet",
+        "data/features/part-0001.parquet",
+        "data/clean/manifest.parquet",
+        "data/split/split.parquet",
+        "models/backbone/backbone.tflite",
+        "models/backbone/backbone.json",
+        "models/classifier/head.npz",
+        "models/classifier/classifier.json",
+    ],
+)
+def test_damaged_file_is_named(project, path):
+    (project / path).write_bytes(b"\0damaged")
+    reader = {
+        "data/raw": "clean",
+        "data/features": "train",
+        "data/clean": "split",
+        "data/split": "train",
+        "models/backbone": "embed",
+        "models/classifier": "evaluate",
+    }[str(Path(path).parent)]
+    assert Path(path).name in refused(project, reader)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c_ends_a_stage_and_leaves_what_was_there(project, stage):
+    if stage == "embed":  # or there would be nothing to do
+        shutil.rmtree(project / "data/features")
+    before = contents(project)
+    interrupted = 0
+    for delay in (0.6, 1.1, 3.0):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "imageloom.cli", stage],
+            cwd=project,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+        if process.returncode == 0:  # it was done before
+            break
+        # Python ends itself by the signal where it came during a library's `exec`; a shell calls both 130.
+        assert process.returncode in (130, -signal.SIGINT), said
+        assert "Traceback" not in said
+        assert said.endswith("interrupted; what was finished before is kept\n")
+        interrupted += 1
+        after = contents(project)
+        assert {path: after.get(path) for path in before} == before
+        assert not [path for path in after if path.endswith((".tmp", ".old"))]
+    assert interrupted
+    assert imageloom(project, stage).returncode == 0
+
+
+@pytest.mark.parametrize("stage", ["backbone", "embed", "clean", "split", "train", "evaluate", "export"])
+def test_full_disk_leaves_what_was_there(finished, tmp_path, stage):
+    script = """
+        mount -t tmpfs -o size=60m tmpfs disk || exit 77
+        cp -r project/. disk && cd disk
+        [ "$1" = embed ] && rm -r data/features
+        "$0" "$2" > ../before
+        cat /dev/zero > ballast 2>/dev/null
+        "$0" -m imageloom.cli "$1"; echo $? > ../code
+        rm ballast
+        "$0" "$2" > ../after
+    """
+    lister = tmp_path / "list.py"
+    lister.write_text(
+        "import hashlib, pathlib\n"
+        "for p in sorted(pathlib.Path('.').rglob('*')):\n"
+        "    if p.is_file() and '__pycache__' not in p.parts: print(p, hashlib.sha256(p.read_bytes()).hexdigest())\n"
+    )
+    shutil.copytree(finished, tmp_path / "project")
+    (tmp_path / "disk").mkdir()
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    command = [*unshare, "sh", "-c", script, sys.executable, stage, str(lister)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if done.returncode == 77 or "unshare" in done.stderr:
+        skip_or_fail("may not mount a tmpfs")
+    assert (tmp_path / "code").read_text().strip() == "2", done.stderr
+    assert "No space left" in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "after").read_text() == (tmp_path / "before").read_text() != ""
