@@ -22,8 +22,8 @@ class Clone:
         self.env["PYTHONPATH"] = str(root / "src")  # before the project that the interpreter has installed
 
     @classmethod
-    def make(cls, root: Path) -> "Clone":
-        """A fresh one."""
+    def make(cls, root: Path, demo_port: int) -> "Clone":
+        """A fresh one, with the demo's gallery at a port of its own: the usual one may be in use on this machine."""
         listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
         for name in filter(None, names):
@@ -31,6 +31,7 @@ class Clone:
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, root / name)
         clone = cls(root)
+        clone.configure(scrape={"sources": [{"kind": "demo", "port": demo_port}]})
         clone.run("git", "init", "-q")
         clone.commit()
         return clone

@@ -57,8 +57,8 @@ def test_a_second_time_there_is_nothing_to_do(demo):
     assert "Running stage" not in demo.run("dvc", "repro")
 
 
-def test_another_clone_makes_the_same_bytes(demo, tmp_path):
-    other = Clone.make(tmp_path / "另一个 clone")
+def test_another_clone_makes_the_same_bytes(demo, demo_port, tmp_path):
+    other = Clone.make(tmp_path / "另一个 clone", demo_port)
     other.run("dvc", "repro", "evaluate", "export")
     ours, theirs = demo.outs(), other.outs()
     for out in theirs:
