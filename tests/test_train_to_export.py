@@ -49,6 +49,11 @@ def copied(exported, tmp_path) -> Project:
     return project
 
 
+def predictions(project) -> list[dict[str, str]]:
+    with (project.paths.reports / "predictions.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def measured(project) -> dict:
     return json.loads((project.paths.reports / "metrics.json").read_text())
 
@@ -96,7 +101,7 @@ def test_classes_that_do_not_match_the_pictures_are_refused(copied, classes, mes
 
 
 def test_tables_tell_what_the_metrics_say(exported):
-    rows = list(csv.DictReader((exported.paths.reports / "predictions.csv").open(encoding="utf-8")))
+    rows = predictions(exported)
     right = [row["actual"] == row["predicted"] for row in rows]
     assert np.mean(right) == pytest.approx(measured(exported)["accuracy"], abs=1e-4)
     assert all(float(row["warm"]) + float(row["cold"]) == pytest.approx(1, abs=2e-4) for row in rows)
@@ -138,9 +143,7 @@ def test_everything_is_the_same_twice(copied, exported):
 
 
 def test_exported_model_answers_as_the_evaluated_classifier(exported):
-    rows = {
-        row["id"]: row for row in csv.DictReader((exported.paths.reports / "predictions.csv").open(encoding="utf-8"))
-    }
+    rows = {row["id"]: row for row in predictions(exported)}
     predictor = Predictor(exported.paths.export)
     for row in exported.rows:
         if row["sha256"] in rows:

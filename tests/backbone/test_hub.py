@@ -45,6 +45,7 @@ def hub_site(tiles_module, tmp_path, monkeypatch):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", asked
     server.shutdown()
+    server.server_close()
 
 
 def made(root, module, **more) -> Project:

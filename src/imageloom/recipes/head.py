@@ -50,7 +50,7 @@ class Head:
             ModelError: The file is missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls(arrays["kernel"], arrays["bias"])
         except FileNotFoundError:
             raise ModelError(f"no {path}", "run `dvc repro train` first") from None
