@@ -17,6 +17,9 @@ from imageloom.fetch.store import Kept, Store
 from imageloom.sources.source import Candidate, Context, Source
 from imageloom.tables import MANIFEST
 
+# Kinds of sources whose pictures a person puts in and takes out.
+PLACES = {"archive", "folder"}
+
 Row = dict[str, Any]
 Key = tuple[str, str]  # address and class
 
@@ -118,11 +121,12 @@ class Crawl:
 
     def _mark_taken_away(self, sources: Sequence[Source]) -> None:
         """Lets go of pictures that a person took out of a folder, or moved to another class's, since the last crawl."""
-        if self.faults or not any(source.kind == "folder" for source in sources):
+        here = {source.kind for source in sources} & PLACES
+        if self.faults or not here:
             return
-        gone = {"sha256": None, "path": None, "status": Status.GONE.value, "error": "no longer in the folder"}
+        gone = {"sha256": None, "path": None, "status": Status.GONE.value, "error": "no longer there"}
         for key, row in self.rows.items():
-            if row["source"] == "folder" and key not in self.listed:
+            if row["source"] in here and key not in self.listed:
                 row |= gone
 
 
@@ -137,7 +141,7 @@ class _Desk:
 
     async def process(self, candidate: Candidate, known: Row | None) -> tuple[Fetched, Kept]:
         loop = asyncio.get_running_loop()
-        if candidate.file is not None:
+        if candidate.file is not None or candidate.read is not None:
             fetched = await loop.run_in_executor(self._pool, self._read, candidate)
         elif self._store.has(known):
             assert known is not None
@@ -150,6 +154,8 @@ class _Desk:
         return fetched, kept
 
     def _read(self, candidate: Candidate) -> Fetched:
+        if candidate.read is not None:
+            return candidate.read(self._max_bytes)
         assert candidate.file is not None
         try:
             if candidate.file.stat().st_size > self._max_bytes:
