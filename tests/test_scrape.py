@@ -24,7 +24,7 @@ from imageloom.fetch.store import Store
 from imageloom.sources.demo_gallery import DemoGallery
 from imageloom.sources.source import Candidate, Context, GetPage, Source
 
-SETTINGS = "  backoff: 0.01\n  retries: 1\n  timeout: 5\n"
+SETTINGS = "  backoff: 0.01\n  retries: 1\n  timeout: 5\n  allow_hosts: [127.0.0.1]\n"
 
 
 def picture(colour: str = "red", size: int = 20, form: str = "JPEG") -> bytes:
@@ -279,8 +279,8 @@ def test_one_folder_only_is_an_error_that_names_it(tmp_path: Path, capsys: Any) 
 @pytest.mark.parametrize(
     ("source", "message", "hint"),
     [
-        ("{kind: galery}", "params.yaml:7: scrape.sources.0.kind: ", "did you mean 'gallery'?"),
-        ("{kind: folder, pth: x}", "params.yaml:7: scrape.sources.0.pth: unknown key", "did you mean 'path'?"),
+        ("{kind: galery}", "params.yaml:8: scrape.sources.0.kind: ", "did you mean 'gallery'?"),
+        ("{kind: folder, pth: x}", "params.yaml:8: scrape.sources.0.pth: unknown key", "did you mean 'path'?"),
         ("{kind: gallery, item: img, strat: x}", "scrape.sources.0.strat: unknown key", "did you mean 'start'?"),
         ("{kind: demo, port: x}", "scrape.sources.0.port: ", "Where to serve it"),
         ("{kind: gallery, start: 'http://a/{class}', item: 'a['}", "must be a CSS selector, not 'a['", "CSS selector"),
@@ -394,7 +394,7 @@ def test_the_listing_waits_for_the_fetching(site: Any, tmp_path: Path) -> None:
 
     crawl = Crawl({}, Store(tmp_path), datetime.now(UTC))
     context = Context(tmp_path, (), "here")
-    asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4), Silent()))
+    asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4, allow_hosts=("127.0.0.1",)), Silent()))
     assert crawl.counts.total() == 120
     assert max(ahead) <= 4 + 2 * 4 + 1
 

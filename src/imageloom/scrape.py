@@ -8,11 +8,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator
 
 from imageloom import params as parameters
 from imageloom import tables
@@ -20,14 +21,20 @@ from imageloom.console import progress, say, warn
 from imageloom.errors import DataError, ImageloomError
 from imageloom.fetch.crawl import Crawl, Key, Row
 from imageloom.fetch.http import Limits
+from imageloom.fetch.netguard import allowance
 from imageloom.fetch.status import GOOD, Status
 from imageloom.fetch.store import Store
 from imageloom.files import Paths
-from imageloom.params import StageParams
+from imageloom.params import UNLABELLED, StageParams
 from imageloom.sources import registry
 from imageloom.sources.source import Context, Source
 
 LONGEST_BAR = 40
+
+
+def _allowance(text: str) -> str:
+    allowance(text)
+    return text
 
 
 class Params(StageParams):
@@ -43,10 +50,22 @@ class Params(StageParams):
     backoff: float = Field(default=0.5, ge=0, description="Seconds before the first retry; doubled for each after it.")
     longest_wait: float = Field(default=60.0, gt=0, description="Wait no longer than this, whatever Retry-After says.")
     timeout: float = Field(default=30.0, gt=0, description="Seconds that one attempt may take in all.")
+    idle_timeout: float = Field(default=10.0, gt=0, description="Seconds that one attempt may pass without a byte.")
     max_bytes: int = Field(default=30_000_000, ge=1, description="Give up a longer body.")
     min_side: int = Field(default=0, ge=0, description="Refuse pictures with a side shorter than this, in pixels.")
     user_agent: str = Field(
-        default="imageloom/0.1", pattern=r"^[ -~]+$", description="Who asks; add a way to reach you."
+        default="imageloom/0.1", pattern=r"^[ -~]+$", description="Who asks; robots.txt is read for its first word."
+    )
+    contact: str = Field(
+        default="", pattern=r"^[ -~]*$", description="How to reach you: an address or e-mail, told to every server."
+    )
+    obey_robots: bool = Field(default=True, description="Ask for nothing that a host's robots.txt refuses.")
+    obey_opt_out: bool = Field(default=True, description="Keep no picture sent with noai, noimageai or noindex.")
+    allow_hosts: list[Annotated[str, AfterValidator(_allowance)]] = Field(
+        default=[], description="Hosts, host:ports or networks that may be asked although they are inside."
+    )
+    allow_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
+        default=[], description="Ports that may be asked beside 80, 443, 8080 and 8443."
     )
 
     @classmethod
@@ -74,7 +93,7 @@ def run(params: Params, paths: Paths) -> None:
             running.enter_context(source.opened(context))
         try:
             with progress("scrape") as bar:
-                asyncio.run(crawl.run(sources, _limits(params), bar))
+                asyncio.run(crawl.run(sources, _limits(params, sources), bar))
         except ImageloomError:  # a full disk: give the room back
             store.undo()
             raise
@@ -101,11 +120,13 @@ def _prepare(params: Params, paths: Paths) -> tuple[list[tuple[Source, Context]]
         context = Context(paths.root, given, f"scrape.sources.{number}")
         sources.append((source, context))
         named |= dict.fromkeys(source.classes(context))
-    return sources, list(given) or sorted(named)
+    return sources, list(given) or sorted(set(named) - {UNLABELLED})
 
 
-def _limits(params: Params) -> Limits:
-    return Limits(**{name: getattr(params, name) for name in Limits.__dataclass_fields__})
+def _limits(params: Params, sources: list[tuple[Source, Context]]) -> Limits:
+    limits = Limits(**{name: getattr(params, name) for name in Limits.__dataclass_fields__})
+    own = [host for source, context in sources for host in source.allowed_hosts(context)]
+    return replace(limits, allow_hosts=(*params.allow_hosts, *own))
 
 
 def _known(manifest: Path) -> dict[Key, Row]:
@@ -124,7 +145,7 @@ def _write(crawl: Crawl, store: Store, sources: list[tuple[Source, Context]], pa
     kinds = {source.kind for source, _ in sources}
     classes = {spec.name for spec in parameters.load_classes(paths.params)}
     for row in crawl.rows.values():
-        row["used"] = row["source"] in kinds and (not classes or row["class"] in classes)
+        row["used"] = row["source"] in kinds and (not classes or row["class"] in (*classes, UNLABELLED))
     rows = sorted(crawl.rows.values(), key=lambda row: (row["class"], row["url"]))
     if not rows and not manifest.exists():
         return
@@ -143,6 +164,11 @@ def _check(rows: dict[Key, Row], classes: Sequence[str]) -> None:
         counts = ", ".join(f"{count:,} {status}" for status, count in causes.most_common())
         raise DataError(f"no picture came of {len(rows):,} addresses: {counts}", "see the causes above")
     missing = [name for name in classes if not pictures[name]]
+    pool = pictures[UNLABELLED]
+    if pool:
+        say(f"  {pool:,} pictures have no label: `clean` leaves them out until they have one")
+        if missing or len(classes) < 2:  # what is in the pool may be of these classes
+            return
     if missing:
         names = ", ".join(repr(name) for name in missing)
         raise DataError(f"no picture of the class {names}", "check its source, or take the class out of `classes`")

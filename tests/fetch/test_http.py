@@ -15,7 +15,7 @@ from imageloom.fetch.status import Status
 
 def fetch(url: str, etag: str | None = None, **limits: Any) -> Fetched:
     async def once() -> Fetched:
-        async with Http(Limits(**{"backoff": 0.01, "timeout": 5.0} | limits)) as http:
+        async with Http(Limits(**{"backoff": 0.01, "timeout": 5.0, "allow_hosts": ("127.0.0.1",)} | limits)) as http:
             return await http.get(url, etag)
 
     return asyncio.run(once())
@@ -171,7 +171,7 @@ def test_a_host_gets_no_more_requests_at_a_time_than_allowed(site: Any) -> None:
     site.routes = {f"/{n}": busy for n in range(12)}
 
     async def many() -> None:
-        async with Http(Limits(per_host=3)) as http:
+        async with Http(Limits(per_host=3, allow_hosts=("127.0.0.1",))) as http:
             await asyncio.gather(*(http.get(f"{site.address}/{n}") for n in range(12)))
 
     asyncio.run(many())
@@ -183,7 +183,7 @@ def test_requests_to_a_host_start_a_delay_apart(site: Any) -> None:
     site.routes = {f"/{n}": lambda handler: starts.append(time.monotonic()) or b"x" for n in range(4)}
 
     async def many() -> None:
-        async with Http(Limits(delay=0.1)) as http:
+        async with Http(Limits(delay=0.1, allow_hosts=("127.0.0.1",))) as http:
             await asyncio.gather(*(http.get(f"{site.address}/{n}") for n in range(4)))
 
     asyncio.run(many())

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -31,8 +32,14 @@ class Limits:
         backoff: Seconds before the first retry; doubled for each one after it, with jitter.
         longest_wait: No wait is longer than this many seconds, whatever `Retry-After` says.
         timeout: Seconds that one attempt may take in all.
+        idle_timeout: Seconds that one attempt may pass without a byte.
         max_bytes: A longer body is given up.
         user_agent: Who asks.
+        contact: How to reach them.
+        obey_robots: Whether to ask for nothing that a host's robots.txt refuses.
+        obey_opt_out: Whether to take no picture sent with `noai`, `noimageai` or `noindex`.
+        allow_hosts: What may be asked although it is inside; see `netguard`.
+        allow_ports: Ports that may be asked beside `netguard.PORTS`.
     """
 
     concurrency: int = 24
@@ -42,8 +49,14 @@ class Limits:
     backoff: float = 0.5
     longest_wait: float = 60.0
     timeout: float = 30.0
+    idle_timeout: float = 10.0
     max_bytes: int = 30_000_000
     user_agent: str = "imageloom"
+    contact: str = ""
+    obey_robots: bool = True
+    obey_opt_out: bool = True
+    allow_hosts: Sequence[str] = ()
+    allow_ports: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

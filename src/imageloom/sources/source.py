@@ -11,7 +11,7 @@ from pydantic import Field
 from imageloom.console import warn
 from imageloom.errors import DataError
 from imageloom.fetch.http import Fetched
-from imageloom.params import StageParams, folder_safe, nearest
+from imageloom.params import UNLABELLED, StageParams, folder_safe, nearest
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Candidate:
         author: Who made it.
         licence: What allows its use.
         file: Where a file stands; None for what is fetched.
+        read: Gives what stands in an archive or a storage, or `too_large` where that is more bytes than it is told;
+            None for files and for what is fetched. Called from several threads.
     """
 
     url: str
@@ -37,6 +39,7 @@ class Candidate:
     author: str | None = None
     licence: str | None = None
     file: Path | None = None
+    read: Callable[[int], Fetched] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,10 @@ class Source(StageParams):
         """
         raise NotImplementedError
 
+    def allowed_hosts(self, context: Context) -> Sequence[str]:
+        """Hosts of its own that may be asked although they are inside, as `scrape.allow_hosts` lists them."""
+        return ()
+
     def opened(self, context: Context) -> AbstractContextManager[object]:
         """What must be running while the pictures are fetched."""
         return nullcontext()
@@ -85,7 +92,7 @@ class Source(StageParams):
 
 
 def known_class(name: str, context: Context, named_by: str) -> str:
-    """The class of that name.
+    """The class of that name, or the pool of pictures without a label where it has that name.
 
     Raises:
         DataError: It cannot be a folder's name, or `params.yaml` has other classes.
@@ -94,7 +101,7 @@ def known_class(name: str, context: Context, named_by: str) -> str:
         name = folder_safe(name)
     except ValueError as fault:
         raise DataError(f"{named_by}: a class cannot be called {name!r}: it {fault}", "rename it") from None
-    if context.classes and name not in context.classes:
+    if context.classes and name not in (*context.classes, UNLABELLED):
         hint = nearest(name, context.classes)
         raise DataError(f"{named_by}: no class {name!r} in params.yaml", f"{hint} (or add it to `classes`)")
     return name
