@@ -54,7 +54,9 @@ class Params(StageParams):
     max_bytes: int = Field(default=30_000_000, ge=1, description="Give up a longer body.")
     min_side: int = Field(default=0, ge=0, description="Refuse pictures with a side shorter than this, in pixels.")
     user_agent: str = Field(
-        default="imageloom/0.1", pattern=r"^[ -~]+$", description="Who asks; robots.txt is read for its first word."
+        default="imageloom/0.1",
+        pattern=r"^[A-Za-z][ -~]*$",
+        description="Who asks; robots.txt is read for its first word.",
     )
     contact: str = Field(
         default="", pattern=r"^[ -~]*$", description="How to reach you: an address or e-mail, told to every server."

@@ -102,11 +102,11 @@ def test_a_body_that_says_it_is_too_large_is_not_read(site: Any) -> None:
     assert (got.status, got.body) == (Status.TOO_LARGE, b"")
 
 
-def test_a_small_answer_that_unfolds_to_a_large_one_is_too_large(site: Any) -> None:
+def test_a_small_answer_that_unfolds_to_a_large_one_is_a_bomb(site: Any) -> None:
     packed = gzip.compress(b"\0" * 5_000_000)
     site.routes["/a"] = (200, {"Content-Encoding": "gzip"}, packed)
     assert len(packed) < 10_000
-    assert fetch(f"{site.address}/a", max_bytes=100_000).status is Status.TOO_LARGE
+    assert fetch(f"{site.address}/a", max_bytes=100_000).status is Status.BOMB
 
 
 def test_an_endless_body_without_a_length_is_given_up(site: Any) -> None:
