@@ -10,7 +10,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +17,10 @@ import pytest
 from PIL import Image
 
 from imageloom import cli, tables
-from imageloom.fetch.crawl import Crawl
+from imageloom.fetch.crawl import BATCH, Crawl
+from imageloom.fetch.forgotten import Forgotten
 from imageloom.fetch.http import Limits
+from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.store import Store
 from imageloom.sources.demo_gallery import DemoGallery
 from imageloom.sources.source import Candidate, Context, GetPage, Source
@@ -287,8 +288,8 @@ def test_one_folder_only_is_an_error_that_names_it(tmp_path: Path, capsys: Any) 
         ("{kind: gallery, start: {cat: x}, item: a}", "scrape.sources.0.start.cat: must be an http", ""),
         ("{kind: gallery, start: 'http://a/', item: a}", "start must have {class}", ""),
         ("{kind: gallery, start: {cta: 'http://a/'}, item: a}", "no class 'cta' in params.yaml", "did you mean 'cat'?"),
-        ("folder", "must be a mapping with a kind", "known are: demo, folder, gallery, urls"),
-        ("{path: x}", "needs a kind", "known are: demo, folder, gallery, urls"),
+        ("folder", "must be a mapping with a kind", "known are: archive, commons, demo, folder, gallery"),
+        ("{path: x}", "needs a kind", "known are: archive, commons, demo, folder, gallery"),
     ],
 )
 def test_a_wrong_source_is_named_by_its_line_and_key(
@@ -392,11 +393,12 @@ def test_the_listing_waits_for_the_fetching(site: Any, tmp_path: Path) -> None:
         def update(self, done: int, total: int | None = None, note: str = "") -> None:
             pass
 
-    crawl = Crawl({}, Store(tmp_path), datetime.now(UTC))
-    context = Context(tmp_path, (), "here")
-    asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4, allow_hosts=("127.0.0.1",)), Silent()))
+    with Ledger(None, tmp_path / "manifest.parquet") as ledger:
+        crawl = Crawl(ledger, Store(tmp_path), Forgotten())
+        context = Context(tmp_path, (), "here")
+        asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4, allow_hosts=("127.0.0.1",)), Silent()))
     assert crawl.counts.total() == 120
-    assert max(ahead) <= 4 + 2 * 4 + 1
+    assert max(ahead) <= 4 + 2 * 4 + 1 + 2 * BATCH
 
 
 def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path, free_port: int) -> None:

@@ -39,6 +39,21 @@ class Paths:
         return self.root / "data" / "raw"
 
     @property
+    def ledger(self) -> Path:
+        """What a crawl knows while it is at work; not there between crawls."""
+        return self.root / "data" / ".crawl.db"
+
+    @property
+    def forgotten(self) -> Path:
+        """What must not come back, kept in git: addresses, hosts, and pictures by their SHA-256."""
+        return self.root / "data" / "review" / "forgotten.csv"
+
+    @property
+    def decisions(self) -> Path:
+        """What people decided about pictures, a line for each decision."""
+        return self.root / "data" / "review" / "decisions.csv"
+
+    @property
     def features(self) -> Path:
         """One feature vector per picture."""
         return self.root / "data" / "features"
