@@ -183,6 +183,10 @@ class Http:
         """Fetches a page on which pictures are listed; what its headers say of indexing is not about them."""
         return await self._ask(url, _Wish({"Accept": PAGES}, robots=self._limits.obey_robots))
 
+    async def interface(self, url: str) -> Fetched:
+        """Fetches what an interface for programs answers: robots.txt is for those who follow links, and not about it."""
+        return await self._ask(url, _Wish({"Accept": "application/json"}, robots=False))
+
     async def _ask(self, url: str, wish: _Wish) -> Fetched:
         attempt = 0
         while True:
