@@ -165,8 +165,10 @@ class Crawl:
     async def _fetch(self, asked: "asyncio.Queue[_Order | None]", http: Http, bodies: "_Backlog", bar: Bar) -> None:
         while (order := await asked.get()) is not None:
             candidate, known = order.candidate, order.known
-            if candidate.file is None and candidate.read is None:
-                if known is not None and self._store.has(known):
+            if candidate.file is None:
+                if candidate.read is not None:  # a storage's answer takes its time as well
+                    fetched = await asyncio.to_thread(candidate.read, http.max_bytes)
+                elif known is not None and self._store.has(known):
                     fetched = await http.get(candidate.url, known["etag"], known["last_modified"])
                 else:
                     fetched = await http.get(candidate.url)
@@ -283,8 +285,6 @@ def _is_storable(candidate: Candidate) -> bool:
 
 
 def _read(candidate: Candidate, max_bytes: int) -> Fetched:
-    if candidate.read is not None:
-        return candidate.read(max_bytes)
     assert candidate.file is not None
     try:
         if candidate.file.stat().st_size > max_bytes:

@@ -137,9 +137,13 @@ class Http:
     Args:
         limits: How hard, and what, it may ask.
         resolver: Who turns names into addresses; the system where it is None. Its answers are checked.
+
+    Attributes:
+        max_bytes: A longer body is given up.
     """
 
     def __init__(self, limits: Limits, resolver: "AbstractResolver | None" = None) -> None:
+        self.max_bytes = limits.max_bytes
         self._limits = limits
         self._guard = Guard.of(limits.allow_hosts, limits.allow_ports)
         self._agent = name_of(limits.user_agent)
