@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PlainValidator
 
-from imageloom import files
+from imageloom import files, tables
 from imageloom import params as parameters
 from imageloom.console import progress, say, warn
 from imageloom.errors import DataError, ImageloomError
@@ -160,6 +160,7 @@ class _Job:
 
 def _crawl(job: _Job) -> None:
     paths = job.paths
+    tables.use_little_memory()
     forgotten = Forgotten.read(paths)
     with job.ledger(paths.ledger) as ledger, ExitStack() as running:
         store = Store(paths.raw, job.params.min_side, forgotten.pictures)

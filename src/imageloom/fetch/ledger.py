@@ -267,9 +267,8 @@ class Ledger:
 
         rows = self._base.execute(f'SELECT {_list(_NAMES)} FROM now ORDER BY "class", url')
         while batch := rows.fetchmany(tables.BATCH):
-            columns = dict(zip(_NAMES, zip(*batch, strict=True), strict=True))
-            columns["used"] = tuple(map(bool, columns["used"]))
-            arrays = [pa.array(columns[field.name], field.type) for field in MANIFEST]
+            columns = zip(*batch, strict=True)
+            arrays = [tables.array(values, field.type) for values, field in zip(columns, MANIFEST, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=MANIFEST)
 
     def _expect(self, manifest: Path) -> None:
