@@ -74,7 +74,7 @@ def read_all(settings: dict[str, Any], context: Context, limit: int = 10**6) -> 
         return candidate.url.partition("!/")[2], fetched.body if fetched.status is Status.OK else fetched.status
 
     with source.opened(context):
-        found = list(source._listing(context))  # type: ignore[attr-defined]
+        found = list(source._listing(context))
         with ThreadPoolExecutor(4) as pool:
             return dict(pool.map(read, found))
 
