@@ -124,7 +124,32 @@ def test_an_endless_body_without_a_length_is_given_up(site: Any) -> None:
 def test_a_slow_answer_times_out(site: Any) -> None:
     site.routes["/a"] = lambda handler: time.sleep(0.6) or b"late"
     got = fetch(f"{site.address}/a", timeout=0.2, retries=1)
-    assert (got.status, got.attempts) == (Status.TIMEOUT, 2)
+    assert (got.status, got.attempts, got.error) == (Status.TIMEOUT, 2, "no whole answer in 0.2 s")
+
+
+def test_an_answer_that_falls_silent_times_out_long_before_its_whole_time(site: Any) -> None:
+    def silent(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
+        time.sleep(2)
+
+    site.routes["/a"] = silent
+    start = time.monotonic()
+    got = fetch(f"{site.address}/a", timeout=30, idle_timeout=0.2, retries=0)
+    assert (got.status, got.error) == (Status.TIMEOUT, "nothing came for 0.2 s")
+    assert time.monotonic() - start < 1.5
+
+
+def test_one_connection_serves_many_requests(site: Any) -> None:
+    links = set()
+    site.routes = {f"/{n}": lambda handler: links.add(handler.client_address) or b"x" for n in range(20)}
+
+    async def one_after_another() -> None:
+        async with Http(Limits(allow_hosts=("127.0.0.1",))) as http:
+            for n in range(20):
+                assert (await http.get(f"{site.address}/{n}")).status is Status.OK
+
+    asyncio.run(one_after_another())
+    assert len(links) == 1
 
 
 def test_a_body_that_breaks_off_is_asked_again(site: Any) -> None:

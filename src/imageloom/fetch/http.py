@@ -188,7 +188,7 @@ class Http:
         return await self._ask(url, _Wish({"Accept": PAGES}, robots=self._limits.obey_robots))
 
     async def interface(self, url: str) -> Fetched:
-        """Fetches what an interface for programs answers: robots.txt is for those who follow links, and not about it."""
+        """Fetches what an interface for programs answers; robots.txt is not about it, but for those who follow links."""
         return await self._ask(url, _Wish({"Accept": "application/json"}, robots=False))
 
     async def _ask(self, url: str, wish: _Wish) -> Fetched:
@@ -258,8 +258,9 @@ class Http:
         from yarl import URL
 
         answer = await self._ask(str(url.join(URL("/robots.txt"))), _Wish({"Accept": "text/plain,*/*"}, robots=False))
-        if answer.http_status is None:
-            return replace(answer, error=f"robots.txt: {answer.error}")
+        if answer.http_status is None:  # no host, or none that answers: what its pictures would end with as well
+            known = answer.status in (Status.BLOCKED_ADDRESS, Status.DNS)
+            return answer if known else replace(answer, error=f"robots.txt: {answer.error}")
         if answer.http_status == 200 and answer.status is not Status.OK:
             return Rules(self._agent, closed=f"robots.txt cannot be read: {answer.error}")
         rules = read_rules(answer.http_status, answer.body, self._agent)
