@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,10 +94,12 @@ class Paths:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path`, renamed to it when the block ends well and removed when it does not.
 
+    Several threads may write the same file at once: the last one's stays.
+
     Raises:
         ImageloomError: The disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -188,7 +188,7 @@ class Http:
         return await self._ask(url, _Wish({"Accept": PAGES}, robots=self._limits.obey_robots))
 
     async def interface(self, url: str) -> Fetched:
-        """Fetches what an interface for programs answers; robots.txt is not about it, but for those who follow links."""
+        """Fetches what an interface for programs answers; robots.txt is for those who follow links, not about it."""
         return await self._ask(url, _Wish({"Accept": "application/json"}, robots=False))
 
     async def _ask(self, url: str, wish: _Wish) -> Fetched:

@@ -1,7 +1,6 @@
 """Keeps pictures under the name of their bytes' SHA-256, so that the same picture is never written twice."""
 
 import hashlib
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +43,6 @@ class Store:
         self._min_side = min_side
         self._refused = refused or {}
         self._made = time.time()
-        self._lock = threading.Lock()
 
     def has(self, row: dict[str, Any] | None) -> bool:
         """Whether the picture that a manifest row tells about is on the disk, whole by its length."""
@@ -100,8 +98,7 @@ class Store:
 
     def _write(self, name: str, body: bytes) -> None:
         path = self._root / name
-        with self._lock:  # two addresses of one picture would write to the same temporary name
-            if path.is_file() and path.stat().st_size == len(body):
-                return
-            with atomic_file(path) as temporary:
-                temporary.write_bytes(body)
+        if path.is_file() and path.stat().st_size == len(body):
+            return
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(body)
