@@ -1,12 +1,15 @@
 """What each kind of source lists, and what it refuses."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from listings import CATS, listing, names, partial_listing
 
 from imageloom.errors import DataError
+from imageloom.sources import registry
 from imageloom.sources.source import Candidate, Context
 
 
@@ -221,3 +224,13 @@ def test_folders_that_cannot_be_used_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class 'dgo'") as fault:
         listing({"kind": "folder"}, context)
     assert "did you mean 'dog'?" in fault.value.hint
+
+
+def test_the_documentation_s_examples_are_accepted() -> None:
+    text = (Path(__file__).parents[2] / "docs/sources.md").read_text(encoding="utf-8")
+    examples = [yaml.safe_load(found) for found in re.findall(r"`(\{kind: .*?\})`", text)]
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        examples += yaml.safe_load(block)["scrape"]["sources"]
+    assert {example["kind"] for example in examples} == set(registry.KINDS)
+    for example in examples:
+        registry.read(example)
