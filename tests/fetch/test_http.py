@@ -213,3 +213,38 @@ def test_requests_to_a_host_start_a_delay_apart(site: Any) -> None:
 
     asyncio.run(many())
     assert max(starts) - min(starts) >= 0.28
+
+
+def test_a_crawl_of_many_hosts_keeps_few_connections_open() -> None:
+    now, most = 0, 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            now -= 1
+            writer.close()
+
+    async def many() -> set[Status]:
+        server = await asyncio.start_server(serve, "0.0.0.0", 0)
+        port = server.sockets[0].getsockname()[1]
+        hosts = iter([f"127.1.{number // 250}.{number % 250 + 1}" for number in range(600)])
+        seen = set()
+
+        async def work() -> None:
+            for host in hosts:
+                seen.add((await http.get(f"http://{host}:{port}/")).status)
+
+        async with Http(Limits(allow_hosts=("127.0.0.0/8",), allow_ports=(port,))) as http:
+            await asyncio.gather(*(work() for _ in range(24)))
+        server.close()
+        return seen
+
+    assert asyncio.run(many()) == {Status.OK}
+    assert 24 <= most < 150

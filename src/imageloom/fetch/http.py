@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS = 10
 MAX_HOSTS = 4096  # of which robots.txt and turns are remembered: the least recently asked are forgotten
+HOSTS_PER_POOL = 64  # whose connections are kept open together: a list of a million hosts must not use up the sockets
 PICTURES = "image/avif,image/webp,image/*,*/*;q=0.8"
 PAGES = "text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8"
 
@@ -131,6 +132,14 @@ class _Host:
         self._next_start = max(self._next_start, time.monotonic() + seconds)
 
 
+class _Pool:
+    """Connections that are kept open, and how many requests are using them."""
+
+    def __init__(self, session: "aiohttp.ClientSession") -> None:
+        self.session = session
+        self.users = 0
+
+
 class Http:
     """A crawl's client; use it as `async with Http(limits) as http`.
 
@@ -150,26 +159,31 @@ class Http:
         self._inner = resolver
         self._hosts: OrderedDict[URL, _Host] = OrderedDict()
         self._places = asyncio.Semaphore(limits.concurrency)
-        self._session: aiohttp.ClientSession
+        self._seen = 0
+        self._pool: _Pool
 
     async def __aenter__(self) -> "Http":
+        self._pool = self._new_pool()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._pool.session.close()
+
+    def _new_pool(self) -> _Pool:
         import aiohttp
 
         limits = self._limits
         contact = f" (+{limits.contact})" if limits.contact else ""
-        self._session = aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, resolver=checked_resolver(self._guard, self._inner)),
             timeout=aiohttp.ClientTimeout(limits.timeout, sock_read=limits.idle_timeout),
             headers={"User-Agent": limits.user_agent + contact, "Accept-Encoding": ENCODINGS},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.close()
+        return _Pool(session)
 
     async def get(self, url: str, etag: str | None = None, last_modified: str | None = None) -> Fetched:
         """Fetches a picture, again after faults that may pass.
@@ -238,6 +252,7 @@ class Http:
         host = self._hosts.get(origin)
         if host is None:
             host = self._hosts[origin] = _Host(self._limits.per_host, self._limits.delay)
+            self._seen += 1
             if len(self._hosts) > MAX_HOSTS:
                 self._hosts.popitem(last=False)
         self._hosts.move_to_end(origin)
@@ -268,11 +283,21 @@ class Http:
         return rules
 
     async def _once(self, url: "URL", wish: _Wish) -> Fetched:
+        if self._seen >= HOSTS_PER_POOL:
+            self._seen, old, self._pool = 0, self._pool, self._new_pool()
+            if not old.users:
+                await old.session.close()
+        pool = self._pool
+        pool.users += 1
         try:
-            async with self._session.get(url, headers=wish.headers, allow_redirects=False) as answer:
+            async with pool.session.get(url, headers=wish.headers, allow_redirects=False) as answer:
                 return await self._read(answer, wish)
         except Exception as fault:  # whatever a server can make the library trip over is that server's fault
             return _fault(fault, self._limits)
+        finally:
+            pool.users -= 1
+            if pool is not self._pool and not pool.users:
+                await pool.session.close()
 
     async def _read(self, answer: "aiohttp.ClientResponse", wish: _Wish) -> Fetched:
         headers = answer.headers
