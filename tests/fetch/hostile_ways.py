@@ -76,6 +76,12 @@ raw(
 )
 raw("bare line feeds", "ok", b"HTTP/1.1 200 OK\nConnection: close\n\n" + JPEG)
 
+raw(
+    "an etag in no script",
+    "ok",
+    OK + b'ETag: "\xff\xfe\x80"\r\nLast-Modified: \xfe\r\nConnection: close\r\n\r\n' + JPEG,
+)
+
 # Bytes that are no picture.
 simple("a page as jpeg", "not_image", b"<!doctype html><h1>404 not found</h1>", Content_Type="image/jpeg")
 simple("json", "not_image", b'{"error": "gone"}')
@@ -137,6 +143,10 @@ raw(
     "http_error",
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
 )
+
+raw("a header's name in no script", "http_error", OK + b"X\xff\xfe\x80 y: \xff\r\n\r\n")
+raw("led on in no script", "blocked_address", b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe/\x80\r\n\r\n")
+raw("an encoding in no script", "http_error", OK + b"Content-Encoding: \xff\xfe\r\n\r\n" + JPEG)
 
 # Codes.
 for code in (400, 401, 402, 403, 406, 451, 500, 502, 503, 504, 599):
