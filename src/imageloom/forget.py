@@ -42,11 +42,11 @@ def run(arguments: argparse.Namespace) -> None:
     with Ledger(paths.ledger, manifest) as ledger:
         entries, shas = _found(arguments, ledger)
         remember(paths.forgotten, entries, arguments.why)  # first: whatever ends this now, it does not come back
+        files = _remove_files(shas, paths)
         rows = erase(ledger, Forgotten.read(paths), paths.raw)
         ledger.export()
         if not ledger.resumed:
             ledger.remove()
-    files = _remove_files(shas, paths)
     vectors = _drop_features(shas, paths)
     say(f"forgot {len(shas):,} pictures of {rows:,} addresses: {files:,} files and {vectors:,} feature vectors removed")
     say(f"noted in {paths.forgotten.relative_to(paths.root)}: commit it, and no crawl brings them back")
@@ -81,9 +81,7 @@ def _found(arguments: argparse.Namespace, ledger: Ledger) -> tuple[list[tuple[st
     rows = list(ledger.select("SELECT 1 FROM rows WHERE url = ? LIMIT 1", what))
     if not rows:
         if "://" not in what:
-            raise ImageloomError(
-                f"{what!r} is no address in the manifest, and no SHA-256", "`imageloom scrape --report`"
-            )
+            raise ImageloomError(f"{what!r} is no address and no SHA-256", "name it as the manifest does")
         warn("no crawl has seen this address; it is remembered all the same")
     return [("url", what), *(("sha256", sha) for sha in sorted(shas))], shas
 

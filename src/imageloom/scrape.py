@@ -261,7 +261,9 @@ def _statuses(text: str | None) -> list[Status]:
         elif name in list(Status):
             statuses.append(Status(name))
         else:
-            raise ImageloomError(f"--retry: {name!r} is no status", nearest(name, [FAILED, *Status]))
+            raise ImageloomError(
+                f"--retry: {name!r} is no status", nearest(name, [FAILED, *(status.value for status in Status)])
+            )
     return statuses
 
 

@@ -2,7 +2,7 @@
 
 Between crawls `manifest.parquet` says it all. A crawl copies it into the ledger, notes there what becomes of every
 address, and writes the manifest anew when it ends; the ledger is then removed. So memory does not grow with the number
-of addresses, and whatever ends a crawl, the next one finds what came until half a second before.
+of addresses, and whatever ends a crawl, the next one finds what came until a moment before.
 """
 
 import sqlite3
@@ -24,7 +24,8 @@ from imageloom.tables import MANIFEST
 # A manifest's row by its columns' names, dates as seconds since 1970; and `asked`: whether this crawl has the answer.
 Row = dict[str, Any]
 
-SECONDS_TO_LOSE = 0.5  # what is noted between two commits is lost by a kill, and asked again
+SECONDS_TO_LOSE = 0.1  # what is noted between two commits is lost by a kill, and asked again
+MOST_NOTED = 200
 
 _NAMES = tuple(MANIFEST.names)
 _DATES = ("first_seen", "last_seen")
@@ -74,7 +75,7 @@ PRAGMA cache_size = -4000;
 """
 
 _RECORD = f"""
-INSERT INTO rows ({_list(_NAMES)}, asked) VALUES ({", ".join("?" * len(_NAMES))}, 1)
+INSERT INTO rows ({_list(_NAMES)}, asked) VALUES ({", ".join("?" * len(_NAMES))}, ?)
 ON CONFLICT ("class", "url") DO UPDATE
 SET {", ".join(f'"{name}" = excluded."{name}"' for name in _NAMES if name not in ("class", "url"))}, asked = 1
 """
@@ -104,6 +105,7 @@ class Ledger:
         self._path = path
         self._manifest = manifest
         self._last_save = time.monotonic()
+        self._noted: dict[tuple[str, str], tuple[Any, ...]] = {}
         self.resumed = path is not None and path.exists()
         self._open()
         if self.resumed and not self._continues():
@@ -131,36 +133,39 @@ class Ledger:
 
     def find(self, class_name: str, url: str) -> Row | None:
         """What is known of an address under a class."""
-        values = self._base.execute(_FIND, (class_name, url)).fetchone()
+        values = self._noted.get((class_name, url)) or self._base.execute(_FIND, (class_name, url)).fetchone()
         return dict(zip((*_NAMES, "asked"), values, strict=True)) if values else None
 
     def record(self, row: Row) -> None:
         """Notes what became of an address in this crawl."""
-        values = [row[name] for name in _NAMES]
-        with self._faults():
-            try:
-                self._base.execute(_RECORD, values)
-            except UnicodeEncodeError:  # such as an ETag that is no text
-                self._base.execute(_RECORD, [storable(value) for value in values])
-            if time.monotonic() - self._last_save > SECONDS_TO_LOSE:
-                self.save()
+        self._noted[row["class"], row["url"]] = (*map(row.__getitem__, _NAMES), 1)
+        if len(self._noted) >= MOST_NOTED or time.monotonic() - self._last_save > SECONDS_TO_LOSE:
+            self.save()
 
     def save(self) -> None:
         """Makes what was noted outlive a kill."""
         with self._faults():
+            noted = list(self._noted.values())
+            try:
+                self._base.executemany(_RECORD, noted)
+            except UnicodeEncodeError:  # such as an ETag that is no text
+                self._base.executemany(_RECORD, [tuple(map(storable, values)) for values in noted])
             self._base.commit()
+        self._noted.clear()
         self._last_save = time.monotonic()
 
     def select(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Rows that a query gives of the table `rows` or the view `now`, one at a time; see `use` for the view."""
+        self.save()
         with self._faults():
             yield from self._base.execute(query, values)
 
     def change(self, command: str, *values: Any) -> int:
         """Runs one command on the table `rows`, and returns how many rows it changed."""
+        self.save()
         with self._faults():
             count = self._base.execute(command, values).rowcount
-            self.save()
+        self.save()
         return count
 
     def doubt(self, is_whole: Callable[[Row], bool]) -> None:
@@ -189,6 +194,7 @@ class Ledger:
             ImageloomError: The disk is full, or the folder cannot be written; the old manifest is as it was.
         """
         # A kill between the two files' writing must leave a ledger that knows the manifest it finds, old or new.
+        self.save()
         with self._faults():
             tables.write_batches(self._manifest, self._batches(), MANIFEST, self._expect)
 

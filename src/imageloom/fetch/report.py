@@ -117,7 +117,7 @@ def starved(pictures: dict[str, int]) -> dict[str, int]:
     needs = {}
     for name, count in pictures.items():
         others = [other for key, other in pictures.items() if key != name]
-        typical = int(statistics.median(others)) if others else 0
+        typical = statistics.median_low(others) if others else 0
         if count < ENOUGH * typical:
             needs[name] = typical - count
     return dict(sorted(needs.items(), key=lambda item: (-item[1], item[0])))
