@@ -61,7 +61,7 @@ def test_a_way_to_misbehave_ends_with_its_status(name: str, crawled: dict[str, A
 def test_none_of_them_stops_the_crawl(crawled: dict[str, Any]) -> None:
     assert crawled["code"] == 0
     assert [row["status"] for row in crawled["all"] if row["class"] == "last"] == ["ok", "ok"]
-    assert crawled["seconds"] < 20
+    assert crawled["seconds"] < 40
 
 
 def test_every_picture_that_was_kept_is_whole(crawled: dict[str, Any]) -> None:
