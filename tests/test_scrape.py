@@ -1,6 +1,7 @@
 """The stage `scrape`, whole: real sites and folders in, pictures and a manifest out."""
 
 import asyncio
+import hashlib
 import io
 import os
 import signal
@@ -443,3 +444,31 @@ def test_pictures_of_a_source_that_was_taken_out_are_kept_and_not_used(site: Any
     project(folder, from_site(site))
     assert scrape(folder) == 0
     assert {row["source"]: row["used"] for row in manifest(folder)} == {"gallery": True, "folder": False}
+
+
+def test_pictures_can_be_stored_smaller_and_are_still_known_the_next_time(site: Any, tmp_path: Path) -> None:
+    lying = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (90, 60), "red").save(lying, "JPEG", exif=exif)
+    gallery(
+        site,
+        cat={"lying.jpg": lying.getvalue(), "small.jpg": picture(size=20), "half.jpg": picture(size=400)[:3000]},
+        dog={"clear.png": picture("blue", 300, "PNG")},
+    )
+    folder = project(tmp_path, from_site(site), settings=SETTINGS + "  resize: 32\n")
+    assert scrape(folder) == 0
+    rows = {row["url"].rsplit("/", 1)[-1]: row for row in manifest(folder)}
+    sizes = {name: (row["status"], row["width"], row["height"], row["format"]) for name, row in rows.items()}
+    assert sizes == {
+        "lying.jpg": ("ok", 32, 48, "JPEG"),
+        "small.jpg": ("ok", 20, 20, "JPEG"),
+        "half.jpg": ("corrupt", None, None, None),
+        "clear.png": ("ok", 32, 32, "JPEG"),
+    }
+    for row in rows.values():
+        if row["path"]:
+            stored_bytes = (folder / "data/raw" / row["path"]).read_bytes()
+            assert hashlib.sha256(stored_bytes).hexdigest() == row["sha256"]
+    assert scrape(folder) == 0
+    assert Counter(row["status"] for row in manifest(folder)) == {"unchanged": 3, "corrupt": 1}

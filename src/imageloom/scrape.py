@@ -59,6 +59,11 @@ class Params(StageParams):
     idle_timeout: float = Field(default=10.0, gt=0, description="Seconds that one attempt may pass without a byte.")
     max_bytes: int = Field(default=30_000_000, ge=1, description="Give up a longer body.")
     min_side: int = Field(default=0, ge=0, description="Refuse pictures with a side shorter than this, in pixels.")
+    resize: int | None = Field(
+        default=None,
+        ge=16,
+        description="Store larger pictures with this shorter side, as JPEG; as they come if not given.",
+    )
     user_agent: str = Field(
         default="imageloom/0.1",
         pattern=r"^[A-Za-z][ -~]*$",
@@ -163,7 +168,7 @@ def _crawl(job: _Job) -> None:
     tables.use_little_memory()
     forgotten = Forgotten.read(paths)
     with job.ledger(paths.ledger) as ledger, ExitStack() as running:
-        store = Store(paths.raw, job.params.min_side, forgotten.pictures)
+        store = Store(paths.raw, job.params.min_side, job.params.resize, forgotten.pictures)
         if ledger.resumed:
             _resume(ledger, store, job)
         erase(ledger, forgotten, paths.raw)

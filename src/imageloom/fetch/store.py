@@ -35,12 +35,16 @@ class Store:
     Args:
         root: The folder; `<class>/<sha256[:20]>.<ext>` are made in it.
         min_side: A picture with a side shorter than this, in pixels, is refused.
+        resize: Larger pictures are stored with this shorter side, in pixels; None for as they come.
         refused: Pictures that must not come, by SHA-256, and why.
     """
 
-    def __init__(self, root: Path, min_side: int = 0, refused: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, root: Path, min_side: int = 0, resize: int | None = None, refused: Mapping[str, str] | None = None
+    ) -> None:
         self._root = root
         self._min_side = min_side
+        self._resize = resize
         self._refused = refused or {}
         self._made = time.time()
 
@@ -64,13 +68,18 @@ class Store:
         Raises:
             ImageloomError: The disk is full, or the folder cannot be written.
         """
+        from imageloom import images
+
+        try:
+            if self._resize is not None:
+                body = images.shrink(body, self._resize)
+        except ImageError as fault:
+            return Kept(Status(fault.kind), {}, fault.message)
         digest = hashlib.sha256(body).hexdigest()
         if digest in self._refused:
             return Kept(Status.OPTED_OUT, {}, self._refused[digest])
         if known and known["sha256"] == digest and self.has(known):
             return Kept(Status.UNCHANGED, {})
-        from imageloom import images
-
         try:
             info = images.inspect(body)
         except ImageError as fault:
