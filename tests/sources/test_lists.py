@@ -71,6 +71,11 @@ def test_a_file_for_each_class_is_read_in_every_format(tmp_path: Path, suffix: s
     }
 
 
+def test_commas_in_a_tsv_part_nothing(tmp_path: Path) -> None:
+    (tmp_path / "urls_cat.tsv").write_text("url\ttitle, as it is, in full\nhttp://a/1,2,3.jpg\tx\n")
+    assert [each.url for each in listing(urls(), Context(tmp_path, (), "here"))] == ["http://a/1,2,3.jpg"]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_columns_of_other_names_are_told_by_what_they_mean(tmp_path: Path, suffix: str) -> None:
     names = {"url": "Link", "class": "品牌", "author": "by", "licence": "rights", "title": "caption"}

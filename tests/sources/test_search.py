@@ -152,6 +152,8 @@ def test_no_more_is_asked_than_the_class_needs(site: Any) -> None:
     engine = Openverse(site, [picture(n) for n in range(200)])
     assert len(listing(openverse(engine, max_per_class=25), CATS)) == 25
     assert len(engine.questions) == 2
+    assert len(listing(openverse(engine, max_per_class=20, search=["{class}", "house {class}"]), CATS)) == 20
+    assert [question["q"] for question in engine.questions[2:]] == ["cat"]
 
 
 def test_a_rate_limit_is_waited_for_as_long_as_it_says(site: Any) -> None:

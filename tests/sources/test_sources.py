@@ -130,6 +130,7 @@ LISTS = {
     "a column url": "id,URL,x\n7,http://a/1.jpg,http://b/\n8,http://a/2.jpg,\n",
     "a header of other names": "id;address\r\n7;http://a/1.jpg\r\n8;http://a/2.jpg\r\n",
     "no header, a later column": "cat\thttp://a/1.jpg\ncat\thttp://a/2.jpg\n",
+    "two columns url": "url,x,URL\nhttp://a/1.jpg,,no\nhttp://a/2.jpg,,no\n",
     "a byte order mark, blanks and comments": "\ufeffurl\n\n# mine\nhttp://a/1.jpg\n  http://a/2.jpg \n",
 }
 

@@ -93,8 +93,6 @@ def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> Fetched:
-    if info.flag_bits & 1:
-        return Fetched(Status.CORRUPT, error="encrypted")
     if info.compress_type not in _METHODS:
         return Fetched(Status.CORRUPT, error=f"compressed by method {info.compress_type}, which is not read")
     if info.file_size > limit:
@@ -102,7 +100,7 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) ->
     try:
         with archive.open(info) as member:
             return within(member.read(limit + 1), limit)
-    except (*_FAULTS, RuntimeError, ValueError) as fault:
+    except (*_FAULTS, RuntimeError, ValueError) as fault:  # RuntimeError: encrypted
         return Fetched(Status.CORRUPT, error=f"damaged in the archive: {fault}")
 
 
