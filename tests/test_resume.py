@@ -104,7 +104,9 @@ def finish(folder: Path) -> str:
     """Crawls to the end, unless the kill came after it."""
     if not (folder / "data/.crawl.db").exists() and (folder / "data/raw/manifest.parquet").exists():
         return ""
-    said, _ = crawl(folder).communicate(timeout=60)
+    process = crawl(folder)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
     return said
 
 

@@ -99,7 +99,7 @@ def load(data: bytes, size: int | None = None, aspect: Aspect = "crop") -> np.nd
 
 
 def shrink(data: bytes, side: int) -> bytes:
-    """A picture whose shorter side has `side` pixels, upright and RGB, as a JPEG; one that is no larger, as it is.
+    """A picture whose shorter side has `side` pixels, upright, as a JPEG; one that is no larger, as it is.
 
     Raises:
         ImageError: It is no picture, is cut short, or has more than `MAX_PIXELS` pixels.
@@ -109,10 +109,11 @@ def shrink(data: bytes, side: int) -> bytes:
     if scale >= 1:
         return data
     if image.format in ("JPEG", "MPO"):
-        image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+        # As JPEG keeps its colours, so that they are not turned into RGB and back: a fifth of the time.
+        image.draft("YCbCr", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     _decode(image)
     upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
-    image = _to_rgb(upright)
+    image = upright if upright.mode == "YCbCr" else _to_rgb(upright)
     scale = side / min(image.size)
     width, height = max(side, round(image.width * scale)), max(side, round(image.height * scale))
     small = image.resize((width, height), Image.Resampling.BILINEAR)
