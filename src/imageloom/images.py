@@ -98,7 +98,7 @@ def load(data: bytes, size: int | None = None, aspect: Aspect = "crop") -> np.nd
     return np.asarray(image)
 
 
-def shrink(data: bytes, side: int) -> bytes:
+def shrink(data: bytes, side: int) -> tuple[bytes, ImageInfo]:
     """A picture whose shorter side has `side` pixels, upright, as a JPEG; one that is no larger, as it is.
 
     Raises:
@@ -107,19 +107,18 @@ def shrink(data: bytes, side: int) -> bytes:
     image = _open(data)
     scale = side / min(image.size)
     if scale >= 1:
-        return data
-    if image.format in ("JPEG", "MPO"):
-        # As JPEG keeps its colours, so that they are not turned into RGB and back: a fifth of the time.
+        return data, inspect(data)
+    if image.format in ("JPEG", "MPO"):  # in YCbCr, so that colours are not turned into RGB and back
         image.draft("YCbCr", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     _decode(image)
     upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
     image = upright if upright.mode == "YCbCr" else _to_rgb(upright)
     scale = side / min(image.size)
     width, height = max(side, round(image.width * scale)), max(side, round(image.height * scale))
-    small = image.resize((width, height), Image.Resampling.BILINEAR)
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=SHRUNK_QUALITY)
-    return file.getvalue()
+    # A box is the mean of what a pixel covers: as free of aliasing as the bilinear filter, in two thirds of its time.
+    image.resize((width, height), Image.Resampling.BOX).save(file, "JPEG", quality=SHRUNK_QUALITY)
+    return file.getvalue(), ImageInfo(width, height, "JPEG", FORMATS["JPEG"])
 
 
 def _open(data: bytes) -> Image.Image:

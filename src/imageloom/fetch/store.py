@@ -70,18 +70,16 @@ class Store:
         """
         from imageloom import images
 
+        info = None
         try:
             if self._resize is not None:
-                body = images.shrink(body, self._resize)
-        except ImageError as fault:
-            return Kept(Status(fault.kind), {}, fault.message)
-        digest = hashlib.sha256(body).hexdigest()
-        if digest in self._refused:
-            return Kept(Status.OPTED_OUT, {}, self._refused[digest])
-        if known and known["sha256"] == digest and self.has(known):
-            return Kept(Status.UNCHANGED, {})
-        try:
-            info = images.inspect(body)
+                body, info = images.shrink(body, self._resize)
+            digest = hashlib.sha256(body).hexdigest()
+            if digest in self._refused:
+                return Kept(Status.OPTED_OUT, {}, self._refused[digest])
+            if known and known["sha256"] == digest and self.has(known):
+                return Kept(Status.UNCHANGED, {})
+            info = info or images.inspect(body)
         except ImageError as fault:
             return Kept(Status(fault.kind), {}, fault.message)
         if min(info.width, info.height) < self._min_side:
