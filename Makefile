@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit lint format serve ui demo bench bench-embed bench-pipeline setup browser lock clean
+.PHONY: help run test test-unit lint format serve ui demo bench bench-embed bench-pipeline bench-crawl setup browser lock clean
 
 help:
 	@echo "make run     install, run the whole pipeline on the demo, say how good the model is"
@@ -19,7 +19,7 @@ help:
 	@echo "make ui      Prefect and MLflow in the browser, and the nightly recrawl"
 	@echo "make demo    look at the demo's gallery in a browser"
 	@echo "make lint    ruff and mypy;  make format  lets ruff mend what it can"
-	@echo "make bench   every benchmark;  make bench-embed, make bench-pipeline  one of them"
+	@echo "make bench   every benchmark;  make bench-embed, bench-pipeline, bench-crawl  one of them"
 	@echo "make lock    resolve the dependencies anew;  make clean  remove what can be made again"
 
 run: $(STAMP)
@@ -50,13 +50,18 @@ ui: $(STAMP)
 demo: $(STAMP)
 	@imageloom demo
 
-bench: bench-embed bench-pipeline
+bench: bench-embed bench-pipeline bench-crawl
 
 bench-embed: $(STAMP)
 	@python benchmarks/embed.py
 
 bench-pipeline: $(STAMP)
 	@python benchmarks/pipeline.py
+
+# Beside img2dataset, which it installs into .bench; nginx serves the pictures.
+bench-crawl: $(STAMP)
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || $$([ "$$(id -u)" = 0 ] || echo sudo -n) apt-get -qq install --yes nginx-light >/dev/null
+	@python benchmarks/crawl.py
 
 setup: $(STAMP)
 

@@ -89,7 +89,7 @@ def _metrics() -> list[str]:
 
 
 def _crawled() -> list[str]:
-    """How many addresses there are of each class and status."""
+    """How many addresses there are of each class and status, and what has changed since the last crawl."""
     import pyarrow.parquet as pq
 
     try:
@@ -98,7 +98,21 @@ def _crawled() -> list[str]:
         return []
     counts = rows.group_by(["class", "status"]).aggregate([([], "count_all")]).to_pylist()
     lines = sorted([row["class"], row["status"], f"{row['count_all']:,}"] for row in counts)
-    return [_table(["class", "status", "addresses"], lines)]
+    return [_table(["class", "status", "addresses"], lines), *_changed()]
+
+
+def _changed() -> list[str]:
+    """The table of reports/scrape/diff.json."""
+    try:
+        diff = json.loads((PROJECT / "reports" / "scrape" / "diff.json").read_text(encoding="utf-8"))
+        columns = list(diff["total"])
+        rows = [
+            [row["class"], row["host"], *(f"{row[column]:,}" for column in columns)]
+            for row in diff["by_class_and_host"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return ["Since the last crawl:", _table(["class", "host", *columns], rows)]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

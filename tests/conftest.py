@@ -136,7 +136,8 @@ class Site:
     """A web site on loopback whose answers a test writes into `routes` and changes as it likes.
 
     A route is bytes (an answer 200), a tuple of status, headers and body, or a function of the request's handler that
-    gives one of these, or None when it wrote the answer itself. `asked` lists the paths in the order of the requests.
+    gives one of these, or None when it wrote the answer itself. `asked` lists the paths in the order of the requests;
+    robots.txt, which every client asks for first, is 404 and not listed unless it has a route.
     """
 
     def __init__(self) -> None:
@@ -149,6 +150,11 @@ class Site:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if self.path == "/robots.txt" and self.path not in site.routes:
+                    self.send_response(404)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 site.asked.append(self.path)
                 site.headers.append({name.lower(): value for name, value in self.headers.items()})
                 route = site.routes.get(self.path, (404, {}, b"<html>not here</html>"))

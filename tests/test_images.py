@@ -119,6 +119,39 @@ def test_what_is_no_picture_is_named(data, kind):
         assert fault.value.kind in (kind, "corrupt" if data == PNG[:20] else kind)
 
 
+def verdict(look, data: bytes) -> str:
+    try:
+        look(data)
+    except ImageError as fault:
+        return fault.kind
+    return "good"
+
+
+NOISE = Image.fromarray(np.random.default_rng(7).integers(0, 255, (45, 61, 3), np.uint8).repeat(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {}),
+        ("RGB", {"subsampling": 0, "quality": 30}),
+        ("RGB", {"progressive": True}),
+        ("RGB", {"restart_marker_blocks": 2}),
+        ("RGB", {"optimize": True, "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"}),
+        ("L", {}),
+        ("L", {"progressive": True}),
+        ("CMYK", {}),
+    ],
+)
+def test_a_jpeg_cut_short_at_any_byte_is_noticed_as_a_whole_decoding_notices_it(mode, options):
+    whole = encoded(NOISE.convert(mode), "JPEG", **options)
+    assert verdict(images.inspect, whole) == "good"
+    cuts = range(0, len(whole), 1 if len(whole) < 6000 else 3)
+    wrong = [cut for cut in cuts if verdict(images.inspect, whole[:cut]) != verdict(images.load, whole[:cut])]
+    assert wrong == []
+    assert all(verdict(images.inspect, whole[:cut]) != "good" for cut in cuts if cut < len(whole) - 2)
+
+
 def test_a_small_file_that_asks_for_gigabytes_is_refused_before_it_is_decoded():
     header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]

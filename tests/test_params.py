@@ -83,7 +83,7 @@ def test_classes_have_names_and_labels_in_any_script(written):
     assert [(spec.name, spec.label) for spec in classes] == [("caterpillar", "卡特彼勒"), ("三一重工", "三一重工")]
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "end ", "tab\there", "x" * 101])
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "end ", "tab\there", "x" * 101, "_unlabelled"])
 def test_class_names_that_are_no_folder_names_are_refused(written, name):
     import json
 

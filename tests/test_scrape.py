@@ -1,6 +1,7 @@
 """The stage `scrape`, whole: real sites and folders in, pictures and a manifest out."""
 
 import asyncio
+import hashlib
 import io
 import os
 import signal
@@ -10,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +19,15 @@ from PIL import Image
 from skips import skip_or_fail
 
 from imageloom import cli, tables
-from imageloom.fetch.crawl import Crawl
+from imageloom.fetch.crawl import BATCH, Crawl
+from imageloom.fetch.forgotten import Forgotten
 from imageloom.fetch.http import Limits
+from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.store import Store
 from imageloom.sources.demo_gallery import DemoGallery
 from imageloom.sources.source import Candidate, Context, GetPage, Source
 
-SETTINGS = "  backoff: 0.01\n  retries: 1\n  timeout: 5\n"
+SETTINGS = "  backoff: 0.01\n  retries: 1\n  timeout: 5\n  allow_hosts: [127.0.0.1]\n"
 
 
 def picture(colour: str = "red", size: int = 20, form: str = "JPEG") -> bytes:
@@ -280,16 +282,16 @@ def test_one_folder_only_is_an_error_that_names_it(tmp_path: Path, capsys: Any) 
 @pytest.mark.parametrize(
     ("source", "message", "hint"),
     [
-        ("{kind: galery}", "params.yaml:7: scrape.sources.0.kind: ", "did you mean 'gallery'?"),
-        ("{kind: folder, pth: x}", "params.yaml:7: scrape.sources.0.pth: unknown key", "did you mean 'path'?"),
+        ("{kind: galery}", "params.yaml:8: scrape.sources.0.kind: ", "did you mean 'gallery'?"),
+        ("{kind: folder, pth: x}", "params.yaml:8: scrape.sources.0.pth: unknown key", "did you mean 'path'?"),
         ("{kind: gallery, item: img, strat: x}", "scrape.sources.0.strat: unknown key", "did you mean 'start'?"),
         ("{kind: demo, port: x}", "scrape.sources.0.port: ", "Where to serve it"),
         ("{kind: gallery, start: 'http://a/{class}', item: 'a['}", "must be a CSS selector, not 'a['", "CSS selector"),
         ("{kind: gallery, start: {cat: x}, item: a}", "scrape.sources.0.start.cat: must be an http", ""),
         ("{kind: gallery, start: 'http://a/', item: a}", "start must have {class}", ""),
         ("{kind: gallery, start: {cta: 'http://a/'}, item: a}", "no class 'cta' in params.yaml", "did you mean 'cat'?"),
-        ("folder", "must be a mapping with a kind", "known are: demo, folder, gallery, urls"),
-        ("{path: x}", "needs a kind", "known are: demo, folder, gallery, urls"),
+        ("folder", "must be a mapping with a kind", "known are: archive, commons, demo, folder, gallery"),
+        ("{path: x}", "needs a kind", "known are: archive, commons, demo, folder, gallery"),
     ],
 )
 def test_a_wrong_source_is_named_by_its_line_and_key(
@@ -393,11 +395,12 @@ def test_the_listing_waits_for_the_fetching(site: Any, tmp_path: Path) -> None:
         def update(self, done: int, total: int | None = None, note: str = "") -> None:
             pass
 
-    crawl = Crawl({}, Store(tmp_path), datetime.now(UTC))
-    context = Context(tmp_path, (), "here")
-    asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4), Silent()))
+    with Ledger(None, tmp_path / "manifest.parquet") as ledger:
+        crawl = Crawl(ledger, Store(tmp_path), Forgotten())
+        context = Context(tmp_path, (), "here")
+        asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4, allow_hosts=("127.0.0.1",)), Silent()))
     assert crawl.counts.total() == 120
-    assert max(ahead) <= 4 + 2 * 4 + 1
+    assert max(ahead) <= 4 + 2 * 4 + 1 + 2 * BATCH
 
 
 def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path, free_port: int) -> None:
@@ -442,3 +445,31 @@ def test_pictures_of_a_source_that_was_taken_out_are_kept_and_not_used(site: Any
     project(folder, from_site(site))
     assert scrape(folder) == 0
     assert {row["source"]: row["used"] for row in manifest(folder)} == {"gallery": True, "folder": False}
+
+
+def test_pictures_can_be_stored_smaller_and_are_still_known_the_next_time(site: Any, tmp_path: Path) -> None:
+    lying = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (90, 60), "red").save(lying, "JPEG", exif=exif)
+    gallery(
+        site,
+        cat={"lying.jpg": lying.getvalue(), "small.jpg": picture(size=20), "half.jpg": picture(size=400)[:3000]},
+        dog={"clear.png": picture("blue", 300, "PNG")},
+    )
+    folder = project(tmp_path, from_site(site), settings=SETTINGS + "  resize: 32\n")
+    assert scrape(folder) == 0
+    rows = {row["url"].rsplit("/", 1)[-1]: row for row in manifest(folder)}
+    sizes = {name: (row["status"], row["width"], row["height"], row["format"]) for name, row in rows.items()}
+    assert sizes == {
+        "lying.jpg": ("ok", 32, 48, "JPEG"),
+        "small.jpg": ("ok", 20, 20, "JPEG"),
+        "half.jpg": ("corrupt", None, None, None),
+        "clear.png": ("ok", 32, 32, "JPEG"),
+    }
+    for row in rows.values():
+        if row["path"]:
+            stored_bytes = (folder / "data/raw" / row["path"]).read_bytes()
+            assert hashlib.sha256(stored_bytes).hexdigest() == row["sha256"]
+    assert scrape(folder) == 0
+    assert Counter(row["status"] for row in manifest(folder)) == {"unchanged": 3, "corrupt": 1}

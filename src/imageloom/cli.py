@@ -10,7 +10,8 @@ from pathlib import Path
 
 from imageloom.errors import ImageloomError
 
-# A stage's name, in `dvc.yaml`, `params.yaml` and `flows` alike -> where its `Params` and `run(params, paths)` stand.
+# A stage's name, in `dvc.yaml`, `params.yaml` and `flows` alike -> where its `Params` and `run(params, paths)` stand;
+# one with `add_arguments(parser)` can be asked for more, and is run as `run(params, paths, arguments)`.
 STAGES = {
     "backbone": "imageloom.backbone.stage",
     "scrape": "imageloom.scrape",
@@ -27,6 +28,7 @@ STAGES = {
 COMMANDS = {
     "predict": ("imageloom.predict", "name what is on pictures"),
     "serve": ("imageloom.serving.command", "answer predictions over HTTP, with a page to drop pictures on"),
+    "forget": ("imageloom.forget", "take a picture out, see that it does not come back, and say which models saw it"),
     "demo": ("imageloom.sources.demo", "serve the demo's gallery of photographs, to crawl it or to look at it"),
     "summary": ("imageloom.summary", "say how good the last model is and where to look"),
 }
@@ -72,10 +74,14 @@ def _run_stage(name: str, arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_project(parser)
-    parsed = parser.parse_args([word for word in arguments if word != name])
+    asks_for_more = hasattr(stage, "add_arguments")
+    if asks_for_more:
+        stage.add_arguments(parser)
+    arguments.remove(name)
+    parsed = parser.parse_args(arguments)
     paths = Paths(parsed.project.resolve())
     params.check_sections([*OTHER_SECTIONS, *STAGES], paths.params)
-    stage.run(params.load(name, stage.Params, paths.params), paths)
+    stage.run(params.load(name, stage.Params, paths.params), paths, *([parsed] if asks_for_more else []))
     return 0
 
 

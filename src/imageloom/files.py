@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,21 @@ class Paths:
     def raw(self) -> Path:
         """Crawled pictures as they came, `<class>/<sha256[:20]>.<ext>`, and `manifest.parquet`."""
         return self.root / "data" / "raw"
+
+    @property
+    def ledger(self) -> Path:
+        """What a crawl knows while it is at work; not there between crawls."""
+        return self.root / "data" / ".crawl.db"
+
+    @property
+    def forgotten(self) -> Path:
+        """What must not come back, kept in git: addresses, hosts, and pictures by their SHA-256."""
+        return self.root / "data" / "review" / "forgotten.csv"
+
+    @property
+    def decisions(self) -> Path:
+        """What people decided about pictures, a line for each decision."""
+        return self.root / "data" / "review" / "decisions.csv"
 
     @property
     def features(self) -> Path:
@@ -78,10 +94,12 @@ class Paths:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path`, renamed to it when the block ends well and removed when it does not.
 
+    Several threads may write the same file at once: the last one's stays.
+
     Raises:
         ImageloomError: The disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

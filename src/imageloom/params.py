@@ -16,6 +16,9 @@ from imageloom.errors import ParamsError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# The class of pictures that nobody has labelled yet: they are crawled and embedded, and `clean` leaves them out.
+UNLABELLED = "_unlabelled"
+
 _FORBIDDEN_IN_NAMES = set('/\\:*?"<>|')
 
 
@@ -53,10 +56,16 @@ def folder_safe(name: str) -> str:
     return name
 
 
+def _class_name(name: str) -> str:
+    if folder_safe(name) == UNLABELLED:
+        raise ValueError("is the name of the pool of pictures without a label, which is no class")
+    return folder_safe(name)
+
+
 class ClassSpec(StageParams):
     """One class of pictures."""
 
-    name: Annotated[str, AfterValidator(folder_safe)] = Field(description="Folder name of the class.")
+    name: Annotated[str, AfterValidator(_class_name)] = Field(description="Folder name of the class.")
     label: str = Field(default="", min_length=0, description="What people read, in any script; the name if not given.")
 
     @model_validator(mode="after")

@@ -3,31 +3,44 @@
 A second crawl asks only for what may have changed. A picture that is no longer there is marked, never deleted.
 """
 
+import argparse
 import asyncio
-import unicodedata
+import shutil
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainValidator
 
+from imageloom import files, tables
 from imageloom import params as parameters
-from imageloom import tables
 from imageloom.console import progress, say, warn
 from imageloom.errors import DataError, ImageloomError
-from imageloom.fetch.crawl import Crawl, Key, Row
+from imageloom.fetch.crawl import Crawl
+from imageloom.fetch.forgotten import Forgotten, erase
 from imageloom.fetch.http import Limits
+from imageloom.fetch.ledger import Ledger, Row, sweep, tell_resumed
+from imageloom.fetch.netguard import allowance
+from imageloom.fetch.report import changes, say_changes, say_report, summarise
+from imageloom.fetch.retry import retry
 from imageloom.fetch.status import GOOD, Status
 from imageloom.fetch.store import Store
 from imageloom.files import Paths
-from imageloom.params import StageParams
+from imageloom.params import UNLABELLED, StageParams, nearest
 from imageloom.sources import registry
-from imageloom.sources.source import Context, Source
+from imageloom.sources.source import Candidate, Context, Source
 
-LONGEST_BAR = 40
+FAILED = "failed"  # what `--retry` calls every status without a picture
+
+
+def _allowance(text: str) -> str:
+    allowance(text)
+    return text
 
 
 class Params(StageParams):
@@ -43,10 +56,29 @@ class Params(StageParams):
     backoff: float = Field(default=0.5, ge=0, description="Seconds before the first retry; doubled for each after it.")
     longest_wait: float = Field(default=60.0, gt=0, description="Wait no longer than this, whatever Retry-After says.")
     timeout: float = Field(default=30.0, gt=0, description="Seconds that one attempt may take in all.")
+    idle_timeout: float = Field(default=10.0, gt=0, description="Seconds that one attempt may pass without a byte.")
     max_bytes: int = Field(default=30_000_000, ge=1, description="Give up a longer body.")
     min_side: int = Field(default=0, ge=0, description="Refuse pictures with a side shorter than this, in pixels.")
+    resize: int | None = Field(
+        default=None,
+        ge=16,
+        description="Store larger pictures with this shorter side, as JPEG; as they come if not given.",
+    )
     user_agent: str = Field(
-        default="imageloom/0.1", pattern=r"^[ -~]+$", description="Who asks; add a way to reach you."
+        default="imageloom/0.1",
+        pattern=r"^[A-Za-z][ -~]*$",
+        description="Who asks; robots.txt is read for its first word.",
+    )
+    contact: str = Field(
+        default="", pattern=r"^[ -~]*$", description="How to reach you: an address or e-mail, told to every server."
+    )
+    obey_robots: bool = Field(default=True, description="Ask for nothing that a host's robots.txt refuses.")
+    obey_opt_out: bool = Field(default=True, description="Keep no picture sent with noai, noimageai or noindex.")
+    allow_hosts: list[Annotated[str, AfterValidator(_allowance)]] = Field(
+        default=[], description="Hosts, host:ports or networks that may be asked although they are inside."
+    )
+    allow_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
+        default=[], description="Ports that may be asked beside 80, 443, 8080 and 8443."
     )
 
     @classmethod
@@ -58,38 +90,186 @@ class Params(StageParams):
         return dict(model.model_fields) if model else None
 
 
-def run(params: Params, paths: Paths) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what a person can ask beside a plain crawl."""
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--report", action="store_true", help="crawl nothing; say what became of every address so far")
+    asked.add_argument("--dry-run", action="store_true", help="list what would be asked; fetch and write nothing")
+    asked.add_argument(
+        "--retry",
+        metavar="STATUS,...",
+        help=f"list no source; ask again the addresses with these statuses: {FAILED}, or {', '.join(Status)}",
+    )
+    parser.add_argument(
+        "--max",
+        type=int,
+        metavar="N",
+        help="ask at most N addresses; the next crawl goes on with the rest",
+    )
+
+
+def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
     """Crawls, writes `data/raw/`, and says what became of every address.
 
     Raises:
         DataError: A source is dead or lists nothing, or a class has no picture; what others gave is kept.
         ImageloomError: The disk is full; everything is as it was.
     """
-    sources, classes = _prepare(params, paths)
-    started = datetime.now(UTC).replace(microsecond=0)
-    store = Store(paths.raw, params.min_side)
-    crawl = Crawl(_known(paths.raw / "manifest.parquet"), store, started)
-    with ExitStack() as running:
-        for source, context in sources:
+    if arguments.max is not None and arguments.max < 1:
+        raise ImageloomError(f"--max must be 1 or more, not {arguments.max}")
+    job = _Job(params, paths, *_prepare(params, paths), _statuses(arguments.retry), arguments.max)
+    if arguments.report:
+        _report(job)
+    elif arguments.dry_run:
+        _preview(job)
+    else:
+        _crawl(job)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done.
+
+    Args:
+        params: The section of params.yaml.
+        paths: The project's files.
+        sources: The sources, each with what it is told.
+        classes: The classes' names.
+        statuses: Ask again the addresses with these statuses, and list no source; empty for a crawl.
+        most: Ask no more addresses than this.
+    """
+
+    params: Params
+    paths: Paths
+    sources: Sequence[tuple[Source, Context]]
+    classes: Sequence[str]
+    statuses: Sequence[Status]
+    most: int | None
+
+    @property
+    def manifest(self) -> Path:
+        return self.paths.raw / "manifest.parquet"
+
+    def limits(self) -> Limits:
+        limits = Limits(**{name: getattr(self.params, name) for name in Limits.__dataclass_fields__})
+        own = [host for source, context in self.sources for host in source.allowed_hosts(context)]
+        return replace(limits, allow_hosts=(*self.params.allow_hosts, *own))
+
+    def ledger(self, path: Path | None) -> Ledger:
+        """The ledger at `path`, or a fleeting one, that knows what params.yaml has now."""
+        ledger = Ledger(path, self.manifest)
+        given = [spec.name for spec in parameters.load_classes(self.paths.params)]
+        ledger.use([source.kind for source, _ in self.sources], [*given, UNLABELLED] if given else [])
+        return ledger
+
+
+def _crawl(job: _Job) -> None:
+    paths = job.paths
+    tables.use_little_memory()
+    forgotten = Forgotten.read(paths)
+    with job.ledger(paths.ledger) as ledger, ExitStack() as running:
+        store = Store(paths.raw, job.params.min_side, job.params.resize, forgotten.pictures)
+        if ledger.resumed:
+            _resume(ledger, store, job)
+        erase(ledger, forgotten, paths.raw)
+        for source, context in job.sources:
             running.enter_context(source.opened(context))
+        listed = [retry(ledger, job.statuses, paths.root)] if job.statuses else job.sources
+        crawl = Crawl(ledger, store, forgotten, job.most)
+        began = time.monotonic()
         try:
             with progress("scrape") as bar:
-                asyncio.run(crawl.run(sources, _limits(params), bar))
+                asyncio.run(crawl.run(listed, job.limits(), bar))
+            seconds = time.monotonic() - began
+            _export(ledger, job)
         except ImageloomError:  # a full disk: give the room back
             store.undo()
+            if not ledger.resumed:
+                ledger.remove()
             raise
-        except KeyboardInterrupt:  # what came until then is kept
-            _write(crawl, store, sources, paths)
+        except KeyboardInterrupt:  # what came until then is kept, and the next crawl goes on with the rest
+            _export(ledger, job)
             raise
-        _write(crawl, store, sources, paths)
-    seconds = (datetime.now(UTC) - started).total_seconds()
-    say(f"scrape: {len(crawl.listed):,} addresses in {seconds:.0f} s")
-    summarise(crawl.rows, crawl.listed)
+        say(f"scrape: {crawl.listed:,} addresses in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
+        _conclude(crawl, ledger, job)
+
+
+def _resume(ledger: Ledger, store: Store, job: _Job) -> None:
+    if job.statuses:
+        raise ImageloomError("the last crawl did not end", "`imageloom scrape` goes on with it; then retry")
+    sweep(job.paths.raw)
+    ledger.doubt(store.has)
+    tell_resumed(ledger)
+
+
+def _export(ledger: Ledger, job: _Job) -> None:
+    [(rows,)] = ledger.select("SELECT EXISTS (SELECT * FROM rows)")
+    if rows or job.manifest.exists():
+        ledger.export()
+
+
+def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
+    """Says what came of it, and ends the crawl unless `--max` cut it short."""
+    summarise(ledger)
+    if crawl.full and not job.statuses:
+        say(f"  --max {job.most:,} is reached: the next `imageloom scrape` goes on with the rest")
+        return
+    if not job.statuses:
+        diff = changes(ledger)
+        files.write_json(job.paths.reports / "scrape" / "diff.json", diff)
+        say_changes(diff)
     for fault in crawl.faults[1:]:
         warn(fault.message)
+    try:
+        if crawl.faults:
+            raise crawl.faults[0]
+        _check(ledger, job.classes)
+    finally:
+        ledger.remove()
+
+
+def _preview(job: _Job) -> None:
+    """Prints every address that a crawl would ask: its class, what is known of it, and itself."""
+
+    def show(candidate: Candidate, known: Row | None) -> None:
+        counts[known is not None] += 1
+        say(f"{candidate.class_name}\t{known['status'] if known else 'new'}\t{candidate.url}")
+
+    counts: Counter[bool] = Counter()
+    forgotten = Forgotten.read(job.paths)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        for path in job.paths.ledger.parent.glob(f"{job.paths.ledger.name}*"):  # of a crawl that did not end
+            shutil.copy(path, folder)
+        ledger = running.enter_context(job.ledger(Path(folder) / job.paths.ledger.name))
+        for source, context in job.sources:
+            running.enter_context(source.opened(context))
+        crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most)
+        asyncio.run(crawl.preview(job.sources, job.limits(), show))
+    say(f"scrape: would ask {counts.total():,} addresses, {counts[False]:,} of them new")
     if crawl.faults:
         raise crawl.faults[0]
-    _check(crawl.rows, classes)
+
+
+def _report(job: _Job) -> None:
+    if not job.manifest.exists():
+        raise DataError(f"no {job.manifest}", "run `imageloom scrape` first")
+    with job.ledger(None) as ledger:
+        say_report(ledger, job.classes)
+
+
+def _statuses(text: str | None) -> list[Status]:
+    """What `--retry` names: statuses, or `failed` for every one without a picture."""
+    statuses: list[Status] = []
+    for name in text.split(",") if text is not None else ():
+        if name == FAILED:
+            statuses += [status for status in Status if status not in GOOD]
+        elif name in list(Status):
+            statuses.append(Status(name))
+        else:
+            raise ImageloomError(
+                f"--retry: {name!r} is no status", nearest(name, [FAILED, *(status.value for status in Status)])
+            )
+    return statuses
 
 
 def _prepare(params: Params, paths: Paths) -> tuple[list[tuple[Source, Context]], list[str]]:
@@ -101,48 +281,24 @@ def _prepare(params: Params, paths: Paths) -> tuple[list[tuple[Source, Context]]
         context = Context(paths.root, given, f"scrape.sources.{number}")
         sources.append((source, context))
         named |= dict.fromkeys(source.classes(context))
-    return sources, list(given) or sorted(named)
+    return sources, list(given) or sorted(set(named) - {UNLABELLED})
 
 
-def _limits(params: Params) -> Limits:
-    return Limits(**{name: getattr(params, name) for name in Limits.__dataclass_fields__})
-
-
-def _known(manifest: Path) -> dict[Key, Row]:
-    if not manifest.exists():
-        return {}
-    try:
-        table = tables.read(manifest, tables.MANIFEST, "scrape")
-    except DataError as fault:
-        hint = "get it back with `dvc checkout`, or remove it: the pictures stay, their dates begin anew"
-        raise DataError(fault.message, hint) from None
-    return {(row["url"], row["class"]): row for row in table.to_pylist()}
-
-
-def _write(crawl: Crawl, store: Store, sources: list[tuple[Source, Context]], paths: Paths) -> None:
-    manifest = paths.raw / "manifest.parquet"
-    kinds = {source.kind for source, _ in sources}
-    classes = {spec.name for spec in parameters.load_classes(paths.params)}
-    for row in crawl.rows.values():
-        row["used"] = row["source"] in kinds and (not classes or row["class"] in classes)
-    rows = sorted(crawl.rows.values(), key=lambda row: (row["class"], row["url"]))
-    if not rows and not manifest.exists():
-        return
-    try:
-        tables.write(manifest, rows, tables.MANIFEST)
-    except ImageloomError:
-        store.undo()
-        raise
-
-
-def _check(rows: dict[Key, Row], classes: Sequence[str]) -> None:
+def _check(ledger: Ledger, classes: Sequence[str]) -> None:
     """Refuses what no classifier can be trained on."""
-    pictures = Counter(row["class"] for row in rows.values() if row["sha256"] and row["used"])
+    query = 'SELECT "class", count(*) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'
+    pictures = Counter[str](dict(ledger.select(query)))
     if not pictures:
-        causes = Counter(row["status"] for row in rows.values())
-        counts = ", ".join(f"{count:,} {status}" for status, count in causes.most_common())
-        raise DataError(f"no picture came of {len(rows):,} addresses: {counts}", "see the causes above")
+        causes = list(ledger.select("SELECT status, count(*) FROM now GROUP BY 1 ORDER BY 2 DESC, 1"))
+        counts = ", ".join(f"{count:,} {status}" for status, count in causes)
+        total = sum(count for _, count in causes)
+        raise DataError(f"no picture came of {total:,} addresses: {counts}", "see the causes above")
     missing = [name for name in classes if not pictures[name]]
+    pool = pictures[UNLABELLED]
+    if pool:
+        say(f"  {pool:,} pictures have no label: `clean` leaves them out until they have one")
+        if missing or len(classes) < 2:  # what is in the pool may be of these classes
+            return
     if missing:
         names = ", ".join(repr(name) for name in missing)
         raise DataError(f"no picture of the class {names}", "check its source, or take the class out of `classes`")
@@ -150,37 +306,6 @@ def _check(rows: dict[Key, Row], classes: Sequence[str]) -> None:
         name = classes[0]
         hint = "a classifier needs two or more; what is not of the class can be a class of its own"
         raise DataError(f"one class only, {name!r}, with {pictures[name]:,} pictures", hint)
-    unused = sum(1 for row in rows.values() if row["sha256"] and not row["used"])
+    [(unused,)] = ledger.select("SELECT count(*) FROM now WHERE sha256 IS NOT NULL AND NOT used")
     if unused:
         say(f"  {unused:,} pictures of sources or classes that params.yaml no longer has are kept and not used")
-
-
-def summarise(rows: dict[Key, Row], listed: set[Key]) -> None:
-    """Prints the statuses of each class's addresses in this crawl, and the causes of failure as a histogram."""
-    crawled = [rows[key] for key in listed if key in rows]
-    if not crawled:
-        return
-    counts = Counter((row["class"], row["status"]) for row in crawled)
-    statuses = [status.value for status in Status if any(status == found for _, found in counts)]
-    names = sorted({name for name, _ in counts})
-    pictures = Counter(row["class"] for row in rows.values() if row["sha256"])
-    table = [["class", *statuses, "pictures"]]
-    table += [[name, *(f"{counts[name, s]:,}" for s in statuses), f"{pictures[name]:,}"] for name in names]
-    widths = [max(_width(line[column]) for line in table) for column in range(len(table[0]))]
-    for line in table:
-        first = line[0] + " " * (widths[0] - _width(line[0]))
-        say("  " + "  ".join([first, *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]))
-    causes = Counter(_cause(row) for row in crawled if row["status"] not in GOOD)
-    for cause, count in sorted(causes.items(), key=lambda item: (-item[1], item[0])):
-        bar = "#" * max(1, LONGEST_BAR * count // max(causes.values()))
-        say(f"  {cause:<24} {count:>7,} {bar}")
-
-
-def _cause(row: Row) -> str:
-    code = row["http_status"]
-    return row["status"] if code in (None, 200, 304) else f"{row['status']} (HTTP {code})"
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal, where Chinese takes two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -1,6 +1,9 @@
 """The Parquet tables through which the stages speak, each with a declared schema, written whole or not at all."""
 
-from collections.abc import Sequence
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,9 @@ SPLIT = pa.schema(
     ]
 )
 
+BATCH = 1024  # rows that are held as Python's objects at a time, where a table may be of any length
+GROUP = 16 * BATCH  # rows of a row group in such a table
+
 SIDES = ("train", "validation", "test")
 
 
@@ -83,13 +89,15 @@ def read(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     Raises:
         DataError: It is missing, damaged, or has other columns.
     """
-    try:
-        table = pq.read_table(path, schema=schema)
-    except FileNotFoundError:
-        raise DataError(f"no {path}", f"run `dvc repro {made_by}` first") from None
-    except (pa.ArrowException, OSError) as fault:
-        raise DataError(f"cannot read {path}: {fault}", f"run `dvc repro --force {made_by}` to make it again") from None
-    return table
+    with _told(path, made_by):
+        return pq.read_table(path, schema=schema)
+
+
+def read_batches(path: Path, schema: pa.Schema, made_by: str) -> Iterator[pa.RecordBatch]:
+    """Reads a table of any length, `BATCH` rows at a time; arguments and faults are those of `read`."""
+    with _told(path, made_by), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH, use_threads=False):
+            yield batch.select(schema.names).cast(schema)
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]] | pa.Table, schema: pa.Schema) -> None:
@@ -101,3 +109,58 @@ def write(path: Path, rows: Sequence[dict[str, Any]] | pa.Table, schema: pa.Sche
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
     with atomic_file(path) as temporary:
         pq.write_table(table.cast(schema), temporary, compression="zstd")
+
+
+def write_batches(
+    path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema, seal: Callable[[Path], None] | None = None
+) -> None:
+    """Writes a table of any length.
+
+    Args:
+        path: The Parquet file.
+        batches: Its rows, up to `BATCH` at a time.
+        schema: What they hold.
+        seal: Called with the whole file before it takes its name, so that its writer can note what is coming.
+
+    Raises:
+        ImageloomError: The disk is full, or the folder cannot be written.
+    """
+    with atomic_file(path) as temporary:
+        with temporary.open("wb") as file:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                rows = iter(batches)
+                while group := list(itertools.islice(rows, GROUP // BATCH)):
+                    writer.write_table(pa.Table.from_batches(group, schema))
+            file.flush()
+            os.fsync(file.fileno())  # its writer may now forget what it knew
+        if seal is not None:
+            seal(temporary)
+
+
+def use_little_memory() -> None:
+    """Has Arrow give back what it no longer needs; its own pool keeps tens of megabytes for later."""
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def array(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
+    """`pa.array`, without the pandas that it imports to ask whether the values are pandas' own (0.7 s and 50 MB).
+
+    Args:
+        values: Text, numbers, seconds since 1970 for a timestamp, or None.
+        kind: What they become.
+    """
+    builder = pa.lib.StringBuilder()
+    builder.append_values([None if value is None else str(value) for value in values])
+    texts = builder.finish()
+    return texts.cast(pa.int64()).cast(kind) if pa.types.is_timestamp(kind) else texts.cast(kind)
+
+
+@contextlib.contextmanager
+def _told(path: Path, made_by: str) -> Iterator[None]:
+    """Tells of a table that cannot be read as users are told."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"no {path}", f"run `dvc repro {made_by}` first") from None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as fault:
+        raise DataError(f"cannot read {path}: {fault}", f"run `dvc repro --force {made_by}` to make it again") from None

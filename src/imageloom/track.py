@@ -13,8 +13,10 @@ import logging
 import os
 import re
 import subprocess
+import tempfile
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -129,6 +131,34 @@ def without_secrets(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def versions_that_saw(ids: set[str], paths: Paths) -> dict[str, Counter[str] | None]:
+    """How many of some pictures are on each side of the split that each registered version of the model was made from.
+
+    Args:
+        ids: The pictures' SHA-256.
+        paths: The project's files.
+
+    Returns:
+        By version, newest first; None for one whose split is not to be had. Empty without versions or their store.
+    """
+    settings, seen = params.load("track", Params, paths.params), dict[str, Counter[str] | None]()
+    uri = _absolute(settings.tracking_uri, paths.root)
+    if uri.startswith("sqlite:") and not Path(uri.partition(":///")[2]).exists():
+        return seen
+    with contextlib.suppress(Exception), _quiet_mlflow():  # what a store's driver raises is not known here; see `run`
+        import mlflow
+
+        client = mlflow.MlflowClient(uri, uri)
+        found = client.search_model_versions(f"name = '{settings.model_name}'")
+        for version in sorted(found, key=lambda version: -int(version.version)):
+            seen[str(version.version)] = None
+            with contextlib.suppress(Exception), tempfile.TemporaryDirectory() as folder:
+                path = client.download_artifacts(str(version.run_id), "data/split.parquet", folder)
+                rows = tables.read(Path(path), tables.SPLIT, "split").select(["id", "side"]).to_pylist()
+                seen[str(version.version)] = Counter(row["side"] for row in rows if row["id"] in ids)
+    return seen
+
+
 def data_digest(rows: Iterable[tuple[str, str]]) -> str:
     """SHA-256, in hexadecimal, of the pictures' ids and classes, whatever their order.
 
@@ -227,7 +257,9 @@ def _artifacts(paths: Paths) -> list[tuple[Path, str]]:
     reports = [paths.reports / name for name in ("index.html", "metrics.json")] + sorted(paths.reports.glob("*.csv"))
     found = [(path, "reports") for path in reports if path.is_file()]
     found += [(path, "reports/figures") for path in sorted((paths.reports / "figures").glob("*.png"))]
-    return [*found, (paths.params, "")]
+    crawl = paths.reports / "scrape" / "diff.json"
+    found += [(crawl, "reports/scrape")] if crawl.is_file() else []
+    return [*found, (paths.split, "data"), (paths.params, "")]  # the split: `versions_that_saw` looks it up
 
 
 def _example(split: list[dict[str, Any]], paths: Paths) -> bytes | None:

@@ -4,6 +4,7 @@ from projects import Project, picture
 from imageloom import tables
 from imageloom.errors import DataError
 from imageloom.features import FeatureStore
+from imageloom.params import UNLABELLED
 
 
 @pytest.fixture
@@ -48,6 +49,18 @@ def test_each_kind_of_fault_is_marked_and_nothing_is_deleted(project):
     summary = (project.paths.reports / "clean" / "summary.csv").read_text().splitlines()
     assert "warm,too_small,1" in summary
     assert "cold,kept,4" in summary
+
+
+def test_pictures_of_the_pool_are_left_out_until_they_are_found_under_a_class(project):
+    project.add(UNLABELLED, [picture("plain", 80), picture("plain", 81), picture("warm", 0)])
+    project.add("cold", [picture("plain", 81)], crawl=1)
+    rows = cleaned(project)
+    pool, labelled, both = (rows[row["sha256"]] for row in project.rows[8:11])
+    assert (pool["class"], pool["kept"], pool["reason"]) == (UNLABELLED, False, "unlabelled")
+    assert (labelled["class"], labelled["kept"]) == ("cold", True)
+    assert (both["class"], both["kept"]) == ("warm", True)
+    summary = (project.paths.reports / "clean" / "summary.csv").read_text().splitlines()
+    assert f"{UNLABELLED},unlabelled,1" in summary
 
 
 def test_pictures_of_sources_that_are_no_longer_named_are_left_alone(project):

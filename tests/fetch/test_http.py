@@ -15,7 +15,7 @@ from imageloom.fetch.status import Status
 
 def fetch(url: str, etag: str | None = None, **limits: Any) -> Fetched:
     async def once() -> Fetched:
-        async with Http(Limits(**{"backoff": 0.01, "timeout": 5.0} | limits)) as http:
+        async with Http(Limits(**{"backoff": 0.01, "timeout": 5.0, "allow_hosts": ("127.0.0.1",)} | limits)) as http:
             return await http.get(url, etag)
 
     return asyncio.run(once())
@@ -102,11 +102,11 @@ def test_a_body_that_says_it_is_too_large_is_not_read(site: Any) -> None:
     assert (got.status, got.body) == (Status.TOO_LARGE, b"")
 
 
-def test_a_small_answer_that_unfolds_to_a_large_one_is_too_large(site: Any) -> None:
+def test_a_small_answer_that_unfolds_to_a_large_one_is_a_bomb(site: Any) -> None:
     packed = gzip.compress(b"\0" * 5_000_000)
     site.routes["/a"] = (200, {"Content-Encoding": "gzip"}, packed)
     assert len(packed) < 10_000
-    assert fetch(f"{site.address}/a", max_bytes=100_000).status is Status.TOO_LARGE
+    assert fetch(f"{site.address}/a", max_bytes=100_000).status is Status.BOMB
 
 
 def test_an_endless_body_without_a_length_is_given_up(site: Any) -> None:
@@ -124,7 +124,32 @@ def test_an_endless_body_without_a_length_is_given_up(site: Any) -> None:
 def test_a_slow_answer_times_out(site: Any) -> None:
     site.routes["/a"] = lambda handler: time.sleep(0.6) or b"late"
     got = fetch(f"{site.address}/a", timeout=0.2, retries=1)
-    assert (got.status, got.attempts) == (Status.TIMEOUT, 2)
+    assert (got.status, got.attempts, got.error) == (Status.TIMEOUT, 2, "no whole answer in 0.2 s")
+
+
+def test_an_answer_that_falls_silent_times_out_long_before_its_whole_time(site: Any) -> None:
+    def silent(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
+        time.sleep(2)
+
+    site.routes["/a"] = silent
+    start = time.monotonic()
+    got = fetch(f"{site.address}/a", timeout=30, idle_timeout=0.2, retries=0)
+    assert (got.status, got.error) == (Status.TIMEOUT, "nothing came for 0.2 s")
+    assert time.monotonic() - start < 1.5
+
+
+def test_one_connection_serves_many_requests(site: Any) -> None:
+    links = set()
+    site.routes = {f"/{n}": lambda handler: links.add(handler.client_address) or b"x" for n in range(20)}
+
+    async def one_after_another() -> None:
+        async with Http(Limits(allow_hosts=("127.0.0.1",))) as http:
+            for n in range(20):
+                assert (await http.get(f"{site.address}/{n}")).status is Status.OK
+
+    asyncio.run(one_after_another())
+    assert len(links) == 1
 
 
 def test_a_body_that_breaks_off_is_asked_again(site: Any) -> None:
@@ -171,7 +196,7 @@ def test_a_host_gets_no_more_requests_at_a_time_than_allowed(site: Any) -> None:
     site.routes = {f"/{n}": busy for n in range(12)}
 
     async def many() -> None:
-        async with Http(Limits(per_host=3)) as http:
+        async with Http(Limits(per_host=3, allow_hosts=("127.0.0.1",))) as http:
             await asyncio.gather(*(http.get(f"{site.address}/{n}") for n in range(12)))
 
     asyncio.run(many())
@@ -183,8 +208,43 @@ def test_requests_to_a_host_start_a_delay_apart(site: Any) -> None:
     site.routes = {f"/{n}": lambda handler: starts.append(time.monotonic()) or b"x" for n in range(4)}
 
     async def many() -> None:
-        async with Http(Limits(delay=0.1)) as http:
+        async with Http(Limits(delay=0.1, allow_hosts=("127.0.0.1",))) as http:
             await asyncio.gather(*(http.get(f"{site.address}/{n}") for n in range(4)))
 
     asyncio.run(many())
     assert max(starts) - min(starts) >= 0.28
+
+
+def test_a_crawl_of_many_hosts_keeps_few_connections_open() -> None:
+    now, most = 0, 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            now -= 1
+            writer.close()
+
+    async def many() -> set[Status]:
+        server = await asyncio.start_server(serve, "0.0.0.0", 0)
+        port = server.sockets[0].getsockname()[1]
+        hosts = iter([f"127.1.{number // 250}.{number % 250 + 1}" for number in range(600)])
+        seen = set()
+
+        async def work() -> None:
+            for host in hosts:
+                seen.add((await http.get(f"http://{host}:{port}/")).status)
+
+        async with Http(Limits(allow_hosts=("127.0.0.0/8",), allow_ports=(port,))) as http:
+            await asyncio.gather(*(work() for _ in range(24)))
+        server.close()
+        return seen
+
+    assert asyncio.run(many()) == {Status.OK}
+    assert 24 <= most < 150

@@ -1,32 +1,16 @@
 """What each kind of source lists, and what it refuses."""
 
-import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from listings import CATS, listing, names, partial_listing
 
 from imageloom.errors import DataError
-from imageloom.fetch.http import Http, Limits
 from imageloom.sources import registry
 from imageloom.sources.source import Candidate, Context
-
-CATS = Context(Path(), ("cat",), "scrape.sources.0")
-
-
-def listing(entry: dict[str, Any], context: Context) -> list[Candidate]:
-    source = registry.read(entry)
-    source.classes(context)
-
-    async def collect() -> list[Candidate]:
-        async with Http(Limits(retries=0)) as http:
-            return [candidate async for candidate in source.candidates(context, http.get)]
-
-    return asyncio.run(collect())
-
-
-def names(candidates: list[Candidate]) -> list[str]:
-    return [candidate.url.rsplit("/", 1)[-1] for candidate in candidates]
 
 
 def page(*pictures: str, more: str = "") -> bytes:
@@ -122,15 +106,9 @@ def test_a_dead_gallery_is_an_error_that_names_it_and_what_it_answered(site: Any
 def test_a_dead_class_does_not_hide_the_others(site: Any) -> None:
     site.routes["/dogs"] = page("/d.jpg")
     entry = cats(site) | {"start": {"cat": f"{site.address}/cats", "dog": f"{site.address}/dogs"}}
-    source, found = registry.read(entry), []
-
-    async def collect() -> None:
-        async with Http(Limits(retries=0)) as http:
-            async for candidate in source.candidates(Context(Path(), (), "here"), http.get):
-                found.append(candidate)
-
+    found: list[Candidate] = []
     with pytest.raises(DataError, match="cats answered HTTP 404"):
-        asyncio.run(collect())
+        partial_listing(entry, Context(Path(), (), "here"), found)
     assert names(found) == ["d.jpg"]
 
 
@@ -152,7 +130,8 @@ LISTS = {
     "a column url": "id,URL,x\n7,http://a/1.jpg,http://b/\n8,http://a/2.jpg,\n",
     "a header of other names": "id;address\r\n7;http://a/1.jpg\r\n8;http://a/2.jpg\r\n",
     "no header, a later column": "cat\thttp://a/1.jpg\ncat\thttp://a/2.jpg\n",
-    "a byte order mark, blanks and comments": "\ufeffurl\n\n# mine\nhttp://a/1.jpg\n  http://a/2.jpg \nhttp://a/1.jpg\n",
+    "two columns url": "url,x,URL\nhttp://a/1.jpg,,no\nhttp://a/2.jpg,,no\n",
+    "a byte order mark, blanks and comments": "\ufeffurl\n\n# mine\nhttp://a/1.jpg\n  http://a/2.jpg \n",
 }
 
 
@@ -246,3 +225,13 @@ def test_folders_that_cannot_be_used_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no class 'dgo'") as fault:
         listing({"kind": "folder"}, context)
     assert "did you mean 'dog'?" in fault.value.hint
+
+
+def test_the_documentation_s_examples_are_accepted() -> None:
+    text = (Path(__file__).parents[2] / "docs/sources.md").read_text(encoding="utf-8")
+    examples = [yaml.safe_load(found) for found in re.findall(r"`(\{kind: .*?\})`", text)]
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        examples += yaml.safe_load(block)["scrape"]["sources"]
+    assert {example["kind"] for example in examples} == set(registry.KINDS)
+    for example in examples:
+        registry.read(example)

@@ -6,6 +6,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from imageloom.params import UNLABELLED
+
 
 @dataclass
 class Picture:
@@ -24,6 +26,11 @@ class Picture:
     width: int = 0
     height: int = 0
     copies: int = 0
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes that say what it shows; a picture of the pool may have been found under one as well."""
+        return [name for name in self.classes if name != UNLABELLED]
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,17 @@ def too_small(picture: Picture, evidence: Evidence) -> bool:
 
 def two_classes(picture: Picture, evidence: Evidence) -> bool:
     """The same bytes were found under more than one class, so that neither label can be trusted."""
-    return len(picture.classes) > 1
+    return len(picture.labels) > 1
+
+
+def unlabelled(picture: Picture, evidence: Evidence) -> bool:
+    """It is in the pool, and nobody has said yet what it shows."""
+    return not picture.labels
 
 
 CHECKS: dict[str, Callable[[Picture, Evidence], bool]] = {
     "undecodable": undecodable,
     "too_small": too_small,
     "two_classes": two_classes,
+    "unlabelled": unlabelled,
 }

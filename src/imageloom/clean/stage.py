@@ -65,7 +65,7 @@ def _row(picture: Picture, first: dict[str, Any], evidence: Evidence) -> dict[st
     reason = next((name for name, marks in CHECKS.items() if marks(picture, evidence)), "")
     return {
         "id": picture.id,
-        "class": picture.classes[0],
+        "class": (picture.labels or picture.classes)[0],
         "path": first["path"],
         "width": picture.width,
         "height": picture.height,

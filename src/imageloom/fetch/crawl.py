@@ -1,48 +1,82 @@
-"""One crawl: lists the sources' candidates, fetches them through a bounded queue, and keeps a row for each."""
+"""One crawl: lists the sources' candidates, fetches them through bounded queues, and notes what became of each.
+
+A candidate's way: listed -> `asked` queue -> a fetcher -> backlog of bodies -> a decoding thread -> the ledger. Both
+queues are bounded, so that the listing waits when the fetching is behind and the fetching when the decoding is: a crawl
+of ten million addresses holds as few in memory as one of a thousand.
+"""
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 from imageloom.console import Bar
 from imageloom.engine import cores
 from imageloom.errors import DataError, ImageloomError
+from imageloom.fetch.forgotten import Forgotten
 from imageloom.fetch.http import Fetched, Http, Limits
+from imageloom.fetch.ledger import Ledger, Row, storable
 from imageloom.fetch.status import GOOD, Status
 from imageloom.fetch.store import Kept, Store
 from imageloom.sources.source import Candidate, Context, Source
 from imageloom.tables import MANIFEST
 
-Row = dict[str, Any]
-Key = tuple[str, str]  # address and class
+# Kinds of sources whose pictures a person puts in and takes out.
+PLACES = {"archive", "folder"}
+
+BATCH = 16  # bodies that go to a decoding thread at a time: going there and back costs half as much as a small picture
+BACKLOG = 64  # bodies that wait for a decoding thread
+BACKLOG_BYTES = 64_000_000  # and what they may weigh together, beside the last that came
+
+SECONDS_BETWEEN_SIGHTS = 0.1  # of the progress bar
+
+NOT_ASKED = Fetched(Status.OPTED_OUT, attempts=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A candidate with what is known of it, and what its address gave; None for what a decoding thread is to read."""
+
+    candidate: Candidate
+    known: Row | None
+    fetched: Fetched | None = None
+
+    @property
+    def weight(self) -> int:
+        return len(self.fetched.body) if self.fetched else 0
 
 
 class Crawl:
-    """What is known of every address, brought up to date by `run`.
-
-    After a crawl that was interrupted, `rows` holds what came until then.
+    """Brings the ledger up to date.
 
     Args:
-        rows: The manifest's rows of earlier crawls, by address and class; changed in place.
+        ledger: What is known of every address.
         store: Where the pictures go.
-        started: When the crawl began, to the second; its rows' `last_seen`, and new rows' `first_seen`.
+        forgotten: What must not be asked.
+        most: End after asking this many; None for no end but the sources'.
 
     Attributes:
-        counts: How many addresses of this crawl have each status.
+        listed: How many candidates were listed, each counted once.
+        counts: How many of them have each status.
         faults: What kept a source from being listed; the other sources were crawled all the same.
+        full: Whether the end came by `most`.
     """
 
-    def __init__(self, rows: dict[Key, Row], store: Store, started: datetime) -> None:
-        self.rows = rows
+    def __init__(self, ledger: Ledger, store: Store, forgotten: Forgotten, most: int | None = None) -> None:
+        self.listed = 0
         self.counts: Counter[Status] = Counter()
         self.faults: list[ImageloomError] = []
-        self.listed: set[Key] = set()
+        self.full = False
+        self._ledger = ledger
         self._store = store
-        self._started = started
+        self._forgotten = forgotten
+        self._left = most
+        self._on_the_way: set[tuple[str, str]] = set()
+        self._done = 0
+        self._last_sight = 0.0
 
     async def run(self, sources: Sequence[tuple[Source, Context]], limits: Limits, bar: Bar) -> None:
         """Crawls the sources one after another, and fetches their candidates many at a time.
@@ -50,112 +84,213 @@ class Crawl:
         Raises:
             ImageloomError: The disk is full, or the store cannot be written.
         """
-        # The queue is what bounds the memory: the listing waits when the fetching is behind.
-        queue: asyncio.Queue[Candidate | None] = asyncio.Queue(2 * limits.concurrency)
+        asked: asyncio.Queue[_Order | None] = asyncio.Queue(2 * limits.concurrency)
+        bodies = _Backlog(BACKLOG)
         pool = ThreadPoolExecutor(cores(), "decode")
         try:
             async with Http(limits) as http, asyncio.TaskGroup() as tasks:
-                for _ in range(limits.concurrency):
-                    tasks.create_task(self._work(queue, _Desk(http, pool, self._store, limits.max_bytes), bar))
+                for _ in range(cores()):
+                    tasks.create_task(self._decode(bodies, pool, limits.max_bytes, bar))
+                fetchers = [tasks.create_task(self._fetch(asked, http, bodies, bar)) for _ in range(limits.concurrency)]
                 for source, context in sources:
-                    await self._list(source.candidates(context, http.get), context, queue)
-                for _ in range(limits.concurrency):
-                    await queue.put(None)
-        except BaseExceptionGroup as group:  # one full disk is as many faults as there are fetchers
+                    await self._list(source.candidates(context, source.asks(http)), context, asked.put)
+                for _ in fetchers:
+                    await asked.put(None)
+                await asyncio.gather(*fetchers)
+                for _ in range(cores()):
+                    await bodies.put(None)
+        except BaseExceptionGroup as group:  # one full disk is as many faults as there are threads
             raise group.exceptions[0] from None
         finally:
             pool.shutdown(cancel_futures=True)
         self._mark_taken_away([source for source, _ in sources])
 
+    async def preview(
+        self, sources: Sequence[tuple[Source, Context]], limits: Limits, show: Callable[[Candidate, Row | None], None]
+    ) -> None:
+        """Lists the sources, and shows what `run` would ask, with what is known of it, instead of asking."""
+
+        async def show_order(order: _Order) -> None:
+            show(order.candidate, order.known)
+
+        async with Http(limits) as http:
+            for source, context in sources:
+                await self._list(source.candidates(context, source.asks(http)), context, show_order)
+
     async def _list(
-        self, candidates: AsyncIterator[Candidate], context: Context, queue: asyncio.Queue[Candidate | None]
+        self,
+        candidates: AsyncIterator[Candidate],
+        context: Context,
+        give: "Callable[[_Order], Awaitable[None]]",
     ) -> None:
         count = 0
         try:
             async with aclosing(candidates) as listing:  # type: ignore[type-var]
                 async for candidate in listing:
                     count += 1
-                    key = (candidate.url, candidate.class_name)
-                    if key not in self.listed:
-                        self.listed.add(key)
-                        await queue.put(candidate)
+                    order = self._order(candidate)
+                    if self.full:
+                        return
+                    if order is not None:
+                        await give(order)
         except ImageloomError as fault:
             self.faults.append(fault)
             return
         if not count:
             self.faults.append(DataError(f"{context.where}: lists nothing", "check what it names, or take it out"))
 
-    async def _work(self, queue: asyncio.Queue[Candidate | None], desk: "_Desk", bar: Bar) -> None:
-        while (candidate := await queue.get()) is not None:
-            key = (candidate.url, candidate.class_name)
-            known = self.rows.get(key)
-            fetched, kept = await desk.process(candidate, known)
-            self.rows[key] = self._row(candidate, known, fetched, kept)
-            self.counts[kept.status] += 1
-            bar.update(self.counts.total(), len(self.listed), self._note())
+    def _order(self, candidate: Candidate) -> _Order | None:
+        """What to ask; None where this crawl has the answer, or is about to have it."""
+        if not _is_storable(candidate):
+            texts = {field.name: storable(getattr(candidate, field.name)) for field in fields(candidate)}
+            candidate = replace(candidate, **texts)
+        key = (candidate.class_name, candidate.url)
+        known = self._ledger.find(*key)
+        if key in self._on_the_way or (known and known["asked"]):
+            return None
+        why = self._forgotten.why(candidate, known["sha256"] if known else None)
+        if why is None and self._left == 0:
+            self.full = True
+            return None
+        self._on_the_way.add(key)
+        self.listed += 1
+        if why is not None:
+            candidate = replace(candidate, title=None, author=None)  # who asked to be forgotten is not named here
+            self._note(_Order(candidate, known, NOT_ASKED), Kept(Status.OPTED_OUT, {}, why))
+            return None
+        if self._left is not None:
+            self._left -= 1
+        return _Order(candidate, known)
 
-    def _note(self) -> str:
-        good, unchanged = self.counts[Status.OK], self.counts[Status.UNCHANGED]
-        return f"{good:,} ok, {unchanged:,} unchanged, {self.counts.total() - good - unchanged:,} failed"
+    async def _fetch(self, asked: "asyncio.Queue[_Order | None]", http: Http, bodies: "_Backlog", bar: Bar) -> None:
+        while (order := await asked.get()) is not None:
+            candidate, known = order.candidate, order.known
+            if candidate.file is None:
+                if candidate.read is not None:  # a storage's answer takes its time as well
+                    fetched = await asyncio.to_thread(candidate.read, http.max_bytes)
+                elif known is not None and self._store.has(known):
+                    fetched = await http.get(candidate.url, known["etag"], known["last_modified"])
+                else:
+                    fetched = await http.get(candidate.url)
+                order = _Order(candidate, known, fetched)
+                if fetched.status is not Status.OK:
+                    self._note(order, Kept(fetched.status, {}, fetched.error))
+                    self._show(bar)
+                    continue
+            await bodies.put(order)
 
-    def _row(self, candidate: Candidate, known: Row | None, fetched: Fetched, kept: Kept) -> Row:
-        row = dict(known) if known else self._new_row()
-        row |= {"url": candidate.url, "class": candidate.class_name, "source": candidate.source}
-        row |= {"page": candidate.page, "title": candidate.title}
-        row |= {"author": candidate.author, "licence": candidate.licence}
-        row |= {"status": kept.status.value, "http_status": fetched.http_status, "attempts": fetched.attempts}
-        row |= {"error": kept.error, "last_seen": self._started}
+    async def _decode(self, bodies: "_Backlog", pool: ThreadPoolExecutor, max_bytes: int, bar: Bar) -> None:
+        loop = asyncio.get_running_loop()
+        while batch := await bodies.some():
+            for order, kept in await loop.run_in_executor(pool, self._keep, batch, max_bytes):
+                self._note(order, kept)
+            self._show(bar)
+
+    def _keep(self, batch: "list[_Order]", max_bytes: int) -> "list[tuple[_Order, Kept]]":
+        """Runs in a decoding thread."""
+        kept = []
+        for order in batch:
+            candidate = order.candidate
+            fetched = order.fetched or _read(candidate, max_bytes)
+            if fetched.status is Status.OK:
+                result = self._store.keep(fetched.body, candidate.class_name, order.known)
+            else:
+                result = Kept(fetched.status, {}, fetched.error)
+            kept.append((_Order(candidate, order.known, replace(fetched, body=b"")), result))
+        return kept
+
+    def _note(self, order: _Order, kept: Kept) -> None:
+        candidate, known, fetched = order.candidate, order.known, order.fetched
+        assert fetched is not None
+        row = dict(known) if known else _EMPTY | {"first_seen": self._ledger.started}
+        row["url"], row["class"], row["source"] = candidate.url, candidate.class_name, candidate.source
+        row["page"], row["title"] = candidate.page, candidate.title
+        row["author"], row["licence"] = candidate.author, candidate.licence
+        row["status"], row["http_status"], row["attempts"] = kept.status.value, fetched.http_status, fetched.attempts
+        row["error"], row["last_seen"] = kept.error, self._ledger.started
         if kept.status in GOOD:  # a failed recrawl leaves the picture, and what to ask with for it, as they were
             row |= kept.columns
             asked = row if fetched.http_status == 304 else {}  # an answer 304 need not repeat them
             row["etag"] = fetched.etag or asked.get("etag")
             row["last_modified"] = fetched.last_modified or asked.get("last_modified")
-        return row
+        self._ledger.record(row)
+        self._on_the_way.discard((candidate.class_name, candidate.url))
+        self.counts[kept.status] += 1
+        self._done += 1
 
-    def _new_row(self) -> Row:
-        row: Row = dict.fromkeys(MANIFEST.names)
-        return row | {"first_seen": self._started}
+    def _show(self, bar: Bar) -> None:
+        now = time.monotonic()
+        if now - self._last_sight >= SECONDS_BETWEEN_SIGHTS:
+            self._last_sight = now
+            good, unchanged = self.counts[Status.OK], self.counts[Status.UNCHANGED]
+            failed = self._done - good - unchanged
+            bar.update(self._done, self.listed, f"{good:,} ok, {unchanged:,} unchanged, {failed:,} failed")
 
     def _mark_taken_away(self, sources: Sequence[Source]) -> None:
         """Lets go of pictures that a person took out of a folder, or moved to another class's, since the last crawl."""
-        if self.faults or not any(source.kind == "folder" for source in sources):
+        here = {source.kind for source in sources} & PLACES
+        if self.faults or self.full:
             return
-        gone = {"sha256": None, "path": None, "status": Status.GONE.value, "error": "no longer in the folder"}
-        for key, row in self.rows.items():
-            if row["source"] == "folder" and key not in self.listed:
-                row |= gone
+        for kind in sorted(here):
+            self._ledger.change(
+                "UPDATE rows SET sha256 = NULL, path = NULL, status = ?, error = 'no longer there', asked = 1"
+                " WHERE source = ? AND NOT asked",
+                Status.GONE.value,
+                kind,
+            )
 
 
-class _Desk:
-    """Where one candidate becomes bytes, and bytes a picture in the store."""
+class _Backlog(asyncio.Queue["_Order | None"]):
+    """Bodies that wait for a decoding thread: bounded by their number and by their weight."""
 
-    def __init__(self, http: Http, pool: ThreadPoolExecutor, store: Store, max_bytes: int) -> None:
-        self._http = http
-        self._pool = pool
-        self._store = store
-        self._max_bytes = max_bytes
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._weight = 0
 
-    async def process(self, candidate: Candidate, known: Row | None) -> tuple[Fetched, Kept]:
-        loop = asyncio.get_running_loop()
-        if candidate.file is not None:
-            fetched = await loop.run_in_executor(self._pool, self._read, candidate)
-        elif self._store.has(known):
-            assert known is not None
-            fetched = await self._http.get(candidate.url, known["etag"], known["last_modified"])
-        else:
-            fetched = await self._http.get(candidate.url)
-        if fetched.status is not Status.OK:
-            return fetched, Kept(fetched.status, {}, fetched.error)
-        kept = await loop.run_in_executor(self._pool, self._store.keep, fetched.body, candidate.class_name, known)
-        return fetched, kept
+    def full(self) -> bool:
+        return super().full() or self._weight > BACKLOG_BYTES
 
-    def _read(self, candidate: Candidate) -> Fetched:
-        assert candidate.file is not None
-        try:
-            if candidate.file.stat().st_size > self._max_bytes:
-                return Fetched(Status.TOO_LARGE, error=f"more than {self._max_bytes:,} bytes")
-            return Fetched(Status.OK, body=candidate.file.read_bytes())
-        except FileNotFoundError:
-            return Fetched(Status.GONE, error="no such file")
-        except OSError as fault:
-            return Fetched(Status.BLOCKED_ADDRESS, error=f"cannot be read: {fault.strerror}")
+    async def some(self) -> list[_Order]:
+        """Waits for a body, and takes what came beside it, up to `BATCH`; nothing when there will be no more."""
+        batch = []
+        order = await self.get()
+        while order is not None:
+            batch.append(order)
+            if len(batch) == BATCH or self.empty():
+                return batch
+            order = self.get_nowait()
+        if batch:
+            self.put_nowait(None)  # for the next turn
+        return batch
+
+    def _put(self, order: _Order | None) -> None:
+        super()._put(order)
+        self._weight += order.weight if order else 0
+
+    def _get(self) -> _Order | None:
+        order: _Order | None = super()._get()
+        self._weight -= order.weight if order else 0
+        return order
+
+
+_EMPTY: Row = dict.fromkeys(MANIFEST.names)
+
+
+def _is_storable(candidate: Candidate) -> bool:
+    try:
+        f"{candidate.url}{candidate.page}{candidate.title}{candidate.author}{candidate.licence}".encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as broken pages and JSON hold
+        return False
+    return True
+
+
+def _read(candidate: Candidate, max_bytes: int) -> Fetched:
+    assert candidate.file is not None
+    try:
+        if candidate.file.stat().st_size > max_bytes:
+            return Fetched(Status.TOO_LARGE, error=f"more than {max_bytes:,} bytes")
+        return Fetched(Status.OK, body=candidate.file.read_bytes())
+    except FileNotFoundError:
+        return Fetched(Status.GONE, error="no such file")
+    except OSError as fault:
+        return Fetched(Status.BLOCKED_ADDRESS, error=f"cannot be read: {fault.strerror}")

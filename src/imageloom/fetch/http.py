@@ -4,19 +4,28 @@ import asyncio
 import os
 import random
 import time
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
+from imageloom.fetch.body import ENCODINGS, BodyError, read_body
+from imageloom.fetch.netguard import BlockedAddressError, Guard, checked_resolver
+from imageloom.fetch.robots import Rules, name_of, opted_out, read_rules
 from imageloom.fetch.status import Status
 
 if TYPE_CHECKING:
     import aiohttp
+    from aiohttp.abc import AbstractResolver
+    from yarl import URL
 
 MAX_REDIRECTS = 10
-CHUNK = 64 * 1024
+MAX_HOSTS = 4096  # of which robots.txt and turns are remembered: the least recently asked are forgotten
+HOSTS_PER_POOL = 64  # whose connections are kept open together: a list of a million hosts must not use up the sockets
+PICTURES = "image/avif,image/webp,image/*,*/*;q=0.8"
+PAGES = "text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8"
 
 
 @dataclass(frozen=True)
@@ -31,8 +40,14 @@ class Limits:
         backoff: Seconds before the first retry; doubled for each one after it, with jitter.
         longest_wait: No wait is longer than this many seconds, whatever `Retry-After` says.
         timeout: Seconds that one attempt may take in all.
+        idle_timeout: Seconds that one attempt may pass without a byte.
         max_bytes: A longer body is given up.
         user_agent: Who asks.
+        contact: How to reach them.
+        obey_robots: Whether to ask for nothing that a host's robots.txt refuses.
+        obey_opt_out: Whether to take no picture sent with `noai`, `noimageai` or `noindex`.
+        allow_hosts: What may be asked although it is inside; see `netguard`.
+        allow_ports: Ports that may be asked beside `netguard.PORTS`.
     """
 
     concurrency: int = 24
@@ -42,8 +57,14 @@ class Limits:
     backoff: float = 0.5
     longest_wait: float = 60.0
     timeout: float = 30.0
+    idle_timeout: float = 10.0
     max_bytes: int = 30_000_000
     user_agent: str = "imageloom"
+    contact: str = ""
+    obey_robots: bool = True
+    obey_opt_out: bool = True
+    allow_hosts: Sequence[str] = ()
+    allow_ports: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -58,10 +79,11 @@ class Fetched:
         etag: To ask conditionally with next time.
         last_modified: To ask conditionally with next time.
         final_url: The address after redirects.
-        attempts: How often it was asked.
+        attempts: How often it, or the robots.txt that decides about it, was asked.
         error: What went wrong, for people.
         passing: Whether the fault may be gone on another attempt.
         retry_after: Seconds that the server asks to wait.
+        leads_to: Where a redirect leads, while it is being followed.
     """
 
     status: Status
@@ -75,19 +97,33 @@ class Fetched:
     error: str | None = None
     passing: bool = False
     retry_after: float = 0.0
+    leads_to: str = ""
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is asked for beside the address: headers, and whether robots.txt and opting out count."""
+
+    headers: dict[str, str]
+    conditional: bool = False
+    picture: bool = False
+    robots: bool = True
 
 
 class _Host:
-    """One host's share: how many requests at a time, and when the next may start."""
+    """One host's share: how many requests at a time, when the next may start, and what its robots.txt says."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, delay: float) -> None:
         self.gate = asyncio.Semaphore(width)
+        self.reading = asyncio.Lock()
+        self.rules: Rules | Fetched | None = None  # what went wrong, where robots.txt could not be asked for
+        self.delay = delay
         self._next_start = 0.0
 
-    async def turn(self, delay: float) -> None:
+    async def turn(self) -> None:
         now = time.monotonic()
         start = max(now, self._next_start)
-        self._next_start = start + delay
+        self._next_start = start + self.delay
         if start > now:
             await asyncio.sleep(start - now)
 
@@ -96,134 +132,227 @@ class _Host:
         self._next_start = max(self._next_start, time.monotonic() + seconds)
 
 
-class Http:
-    """A crawl's client; use it as `async with Http(limits) as http`."""
+class _Pool:
+    """Connections that are kept open, and how many requests are using them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, session: "aiohttp.ClientSession") -> None:
+        self.session = session
+        self.users = 0
+
+
+class Http:
+    """A crawl's client; use it as `async with Http(limits) as http`.
+
+    Args:
+        limits: How hard, and what, it may ask.
+        resolver: Who turns names into addresses; the system where it is None. Its answers are checked.
+
+    Attributes:
+        max_bytes: A longer body is given up.
+    """
+
+    def __init__(self, limits: Limits, resolver: "AbstractResolver | None" = None) -> None:
+        self.max_bytes = limits.max_bytes
         self._limits = limits
-        self._hosts: dict[str, _Host] = {}
-        self._session: aiohttp.ClientSession
+        self._guard = Guard.of(limits.allow_hosts, limits.allow_ports)
+        self._agent = name_of(limits.user_agent)
+        self._inner = resolver
+        self._hosts: OrderedDict[URL, _Host] = OrderedDict()
+        self._places = asyncio.Semaphore(limits.concurrency)
+        self._seen = 0
+        self._pool: _Pool
 
     async def __aenter__(self) -> "Http":
-        import aiohttp
-
-        limits = self._limits
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limits.concurrency),
-            timeout=aiohttp.ClientTimeout(total=limits.timeout),
-            headers={"User-Agent": limits.user_agent},
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        self._pool = self._new_pool()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._pool.session.close()
+
+    def _new_pool(self) -> _Pool:
+        import aiohttp
+
+        limits = self._limits
+        contact = f" (+{limits.contact})" if limits.contact else ""
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, resolver=checked_resolver(self._guard, self._inner)),
+            timeout=aiohttp.ClientTimeout(limits.timeout, sock_read=limits.idle_timeout),
+            headers={"User-Agent": limits.user_agent + contact, "Accept-Encoding": ENCODINGS},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+        return _Pool(session)
 
     async def get(self, url: str, etag: str | None = None, last_modified: str | None = None) -> Fetched:
-        """Fetches one address, again after faults that may pass.
+        """Fetches a picture, again after faults that may pass.
 
         Args:
-            url: An http or https address.
+            url: Its address.
             etag: What is here already, by the server's own word.
             last_modified: The same, by date.
         """
-        if not _is_web_address(url):
-            return Fetched(Status.BLOCKED_ADDRESS, error="not an http or https address", attempts=0)
-        headers = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+        headers = {"Accept": PICTURES, "If-None-Match": etag, "If-Modified-Since": last_modified}
         asked = {name: value for name, value in headers.items() if value}
-        host = self._host(url)
+        return await self._ask(url, _Wish(asked, len(asked) > 1, self._limits.obey_opt_out, self._limits.obey_robots))
+
+    async def page(self, url: str) -> Fetched:
+        """Fetches a page on which pictures are listed; what its headers say of indexing is not about them."""
+        return await self._ask(url, _Wish({"Accept": PAGES}, robots=self._limits.obey_robots))
+
+    async def interface(self, url: str) -> Fetched:
+        """Fetches what an interface for programs answers; robots.txt is for those who follow links, not about it."""
+        return await self._ask(url, _Wish({"Accept": "application/json"}, robots=False))
+
+    async def _ask(self, url: str, wish: _Wish) -> Fetched:
         attempt = 0
         while True:
             attempt += 1
-            async with host.gate:
-                await host.turn(self._limits.delay)
-                result = await self._once(url, asked)
+            result = await self._follow(url, wish)
             if not result.passing or attempt > self._limits.retries:
-                return replace(result, attempts=attempt)
-            if result.retry_after:
-                host.pause(min(result.retry_after, self._limits.longest_wait))
+                return result if attempt == 1 else replace(result, attempts=attempt)
             await asyncio.sleep(self._wait(attempt, result.retry_after))
-
-    def _host(self, url: str) -> _Host:
-        name = urlsplit(url).netloc.lower()
-        if name not in self._hosts:
-            self._hosts[name] = _Host(self._limits.per_host)
-        return self._hosts[name]
 
     def _wait(self, attempt: int, retry_after: float) -> float:
         """Exponential back-off; the jitter keeps requests that failed together from coming back together."""
         backoff = self._limits.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
         return min(max(backoff, retry_after), self._limits.longest_wait)
 
-    async def _once(self, url: str, headers: dict[str, str]) -> Fetched:
-        import aiohttp
+    async def _follow(self, link: str, wish: _Wish) -> Fetched:
+        """One attempt: the address, and where it leads; each hop is checked, and has a turn at its own host."""
         from yarl import URL
 
+        url, answer = None, None
+        for hop in range(MAX_REDIRECTS + 1):
+            try:
+                url = url.join(URL(link)) if url else URL(link)
+                self._guard.check(url)
+            except (BlockedAddressError, ValueError) as fault:
+                return _blocked(fault, hop)
+            host = self._host(url)
+            if wish.robots:
+                refused = await self._refused(host, url)
+                if refused is not None:
+                    return refused
+            async with host.gate:
+                await host.turn()
+                async with self._places:
+                    answer = await self._once(url, wish)
+            if answer.retry_after:
+                host.pause(min(answer.retry_after, self._limits.longest_wait))
+            if not answer.leads_to:
+                return answer
+            link = answer.leads_to
+        assert answer is not None
+        return replace(answer, leads_to="", error=f"more than {MAX_REDIRECTS} redirects")
+
+    def _host(self, url: "URL") -> _Host:
+        origin = url.origin()
+        host = self._hosts.get(origin)
+        if host is None:
+            host = self._hosts[origin] = _Host(self._limits.per_host, self._limits.delay)
+            self._seen += 1
+            if len(self._hosts) > MAX_HOSTS:
+                self._hosts.popitem(last=False)
+        self._hosts.move_to_end(origin)
+        return host
+
+    async def _refused(self, host: _Host, url: "URL") -> Fetched | None:
+        """What robots.txt makes of the address; None when it may be asked. Read once, whoever asks first."""
+        if host.rules is None:
+            async with host.reading:
+                if host.rules is None:
+                    host.rules = await self._rules(host, url)
+        if isinstance(host.rules, Fetched):
+            return host.rules
+        reason = host.rules.refusal(str(url))
+        return Fetched(Status.ROBOTS, error=reason, attempts=0) if reason else None
+
+    async def _rules(self, host: _Host, url: "URL") -> Rules | Fetched:
+        from yarl import URL
+
+        answer = await self._ask(str(url.join(URL("/robots.txt"))), _Wish({"Accept": "text/plain,*/*"}, robots=False))
+        if answer.http_status is None:  # no host, or none that answers: what its pictures would end with as well
+            known = answer.status in (Status.BLOCKED_ADDRESS, Status.DNS)
+            return answer if known else replace(answer, error=f"robots.txt: {answer.error}")
+        if answer.http_status == 200 and answer.status is not Status.OK:
+            return Rules(self._agent, closed=f"robots.txt cannot be read: {answer.error}")
+        rules = read_rules(answer.http_status, answer.body, self._agent)
+        host.delay = max(host.delay, min(rules.delay, self._limits.longest_wait))
+        return rules
+
+    async def _once(self, url: "URL", wish: _Wish) -> Fetched:
+        if self._seen >= HOSTS_PER_POOL:
+            self._seen, old, self._pool = 0, self._pool, self._new_pool()
+            if not old.users:
+                await old.session.close()
+        pool = self._pool
+        pool.users += 1
         try:
-            async with self._session.get(URL(url), headers=headers, max_redirects=MAX_REDIRECTS) as answer:
-                return await self._read(answer, conditional=bool(headers))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
-            return self._fault(fault)
+            async with pool.session.get(url, headers=wish.headers, allow_redirects=False) as answer:
+                return await self._read(answer, wish)
+        except Exception as fault:  # whatever a server can make the library trip over is that server's fault
+            return _fault(fault, self._limits)
+        finally:
+            pool.users -= 1
+            if pool is not self._pool and not pool.users:
+                await pool.session.close()
 
-    async def _read(self, answer: "aiohttp.ClientResponse", conditional: bool) -> Fetched:
-        about = Fetched(
-            Status.OK,
-            http_status=answer.status,
-            content_type=answer.headers.get("Content-Type", ""),
-            etag=answer.headers.get("ETag"),
-            last_modified=answer.headers.get("Last-Modified"),
-            final_url=str(answer.url),
-        )
-        if answer.status == 304 and conditional:
-            return replace(about, status=Status.UNCHANGED)
-        if answer.status != 200:
-            return _refused(about, answer.headers.get("Retry-After", ""))
-        limit = self._limits.max_bytes
-        too_large = replace(about, status=Status.TOO_LARGE, error=f"more than {limit:,} bytes")
-        if (answer.content_length or 0) > limit:
-            return too_large
-        chunks, size = [], 0
-        async for chunk in answer.content.iter_chunked(CHUNK):
-            size += len(chunk)
-            if size > limit:  # counted after decompression: a small answer can unfold to a large one
-                return too_large
-            chunks.append(chunk)
-        return replace(about, body=b"".join(chunks))
-
-    def _fault(self, fault: Exception) -> Fetched:
-        import aiohttp
-
-        if isinstance(fault, TimeoutError):
-            return Fetched(Status.TIMEOUT, error=f"no whole answer in {self._limits.timeout:g} s", passing=True)
-        if isinstance(fault, aiohttp.ClientConnectorDNSError):
-            return Fetched(Status.DNS, error=f"no address for {fault.host}", passing=True)
-        if isinstance(fault, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
-            return Fetched(Status.TLS, error=str(fault))
-        if isinstance(fault, aiohttp.TooManyRedirects):
-            code = fault.history[-1].status if fault.history else None
-            return Fetched(Status.HTTP_ERROR, code, error=f"more than {MAX_REDIRECTS} redirects")
-        if isinstance(fault, aiohttp.NonHttpUrlClientError):
-            return Fetched(Status.BLOCKED_ADDRESS, error=f"leads to {fault}, which is not http")
-        if isinstance(fault, aiohttp.InvalidURL | ValueError):
-            return Fetched(Status.BLOCKED_ADDRESS, error=f"not a valid address: {fault}")
-        if isinstance(fault, aiohttp.ClientConnectorError):
-            why = os.strerror(fault.os_error.errno) if fault.os_error.errno else str(fault.os_error)
-            return Fetched(Status.HTTP_ERROR, error=f"cannot connect to {fault.host}:{fault.port}: {why}", passing=True)
-        return Fetched(Status.HTTP_ERROR, error=str(fault) or type(fault).__name__, passing=True)
+    async def _read(self, answer: "aiohttp.ClientResponse", wish: _Wish) -> Fetched:
+        headers = answer.headers
+        about: dict[str, Any] = {
+            "http_status": answer.status,
+            "content_type": headers.get("Content-Type", ""),
+            "etag": headers.get("ETag"),
+            "last_modified": headers.get("Last-Modified"),
+            "final_url": str(answer.url),
+        }
+        if answer.status in (301, 302, 303, 307, 308) and headers.get("Location"):
+            return Fetched(Status.HTTP_ERROR, **about, leads_to=headers["Location"])
+        unchanged = answer.status == 304 and wish.conditional
+        if answer.status != 200 and not unchanged:
+            return _refused(about, headers.get("Retry-After", ""))
+        if wish.picture and "X-Robots-Tag" in headers:
+            word = opted_out(headers.getall("X-Robots-Tag"), self._agent)
+            if word:
+                return Fetched(Status.OPTED_OUT, **about, error=f"X-Robots-Tag: {word}")
+        if unchanged:
+            return Fetched(Status.UNCHANGED, **about)
+        try:
+            return Fetched(Status.OK, **about, body=await read_body(answer, self._limits.max_bytes))
+        except BodyError as fault:
+            return Fetched(fault.status, **about, error=fault.message)
 
 
-def _is_web_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # such as a bracket that is not closed
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+def _blocked(fault: Exception, hop: int) -> Fetched:
+    what = fault.message if isinstance(fault, BlockedAddressError) else f"not a valid address: {fault}"
+    return Fetched(Status.BLOCKED_ADDRESS, error=f"leads to what is {what}" if hop else what, attempts=min(hop, 1))
 
 
-def _refused(about: Fetched, retry_after: str) -> Fetched:
-    code = about.http_status or 0
+def _fault(fault: Exception, limits: Limits) -> Fetched:
+    import aiohttp
+
+    if isinstance(fault, BlockedAddressError):
+        return _blocked(fault, 0)
+    if isinstance(fault, aiohttp.SocketTimeoutError):
+        return Fetched(Status.TIMEOUT, error=f"nothing came for {limits.idle_timeout:g} s", passing=True)
+    if isinstance(fault, TimeoutError):
+        return Fetched(Status.TIMEOUT, error=f"no whole answer in {limits.timeout:g} s", passing=True)
+    if isinstance(fault, aiohttp.ClientConnectorDNSError):
+        return Fetched(Status.DNS, error=f"no address for {fault.host}", passing=True)
+    if isinstance(fault, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        return Fetched(Status.TLS, error=str(fault))
+    if isinstance(fault, aiohttp.InvalidURL | UnicodeError):
+        return Fetched(Status.BLOCKED_ADDRESS, error=f"not a valid address: {fault}")
+    if isinstance(fault, aiohttp.ClientConnectorError):
+        why = os.strerror(fault.os_error.errno) if fault.os_error.errno else str(fault.os_error)
+        return Fetched(Status.HTTP_ERROR, error=f"cannot connect to {fault.host}:{fault.port}: {why}", passing=True)
+    return Fetched(Status.HTTP_ERROR, error=str(fault) or type(fault).__name__, passing=True)
+
+
+def _refused(about: dict[str, Any], retry_after: str) -> Fetched:
+    code = about["http_status"]
     status = Status.HTTP_ERROR
     if code in (404, 410):
         status = Status.GONE
@@ -231,7 +360,7 @@ def _refused(about: Fetched, retry_after: str) -> Fetched:
         status = Status.RATE_LIMITED
     passing = code in (408, 425, 429) or code >= 500
     wait = _seconds(retry_after) if passing else 0.0
-    return replace(about, status=status, error=f"HTTP {code}", passing=passing, retry_after=wait)
+    return Fetched(status, **about, error=f"HTTP {code}", passing=passing, retry_after=wait)
 
 
 def _seconds(retry_after: str) -> float:

@@ -13,14 +13,14 @@ class Status(StrEnum):
     TIMEOUT = "timeout"  # no whole answer in the time allowed
     DNS = "dns"  # the host's name has no address
     TLS = "tls"  # the host's certificate or encryption is refused
-    ROBOTS = "robots"  # robots.txt asks not to
-    OPTED_OUT = "opted_out"  # the answer's headers ask not to
+    ROBOTS = "robots"  # the host's robots.txt asks not to, or cannot be known now
+    OPTED_OUT = "opted_out"  # the answer's X-Robots-Tag asks not to
     TOO_LARGE = "too_large"  # more bytes than `scrape.max_bytes`
     TOO_SMALL = "too_small"  # a side shorter than `scrape.min_side`
     NOT_IMAGE = "not_image"  # bytes in no known picture format, such as an error page served as .jpg
     CORRUPT = "corrupt"  # a picture that is damaged or cut short
-    BOMB = "bomb"  # more pixels than any camera's
-    BLOCKED_ADDRESS = "blocked_address"  # an address that is never asked, such as ftp://
+    BOMB = "bomb"  # more pixels than any camera's, or a small answer that unfolds to a very large one
+    BLOCKED_ADDRESS = "blocked_address"  # never asked: it leads inside (see netguard), or is not on the web
     RATE_LIMITED = "rate_limited"  # HTTP 429 to the last
 
 

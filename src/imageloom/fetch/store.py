@@ -1,7 +1,8 @@
 """Keeps pictures under the name of their bytes' SHA-256, so that the same picture is never written twice."""
 
 import hashlib
-import threading
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,18 @@ class Store:
     Args:
         root: The folder; `<class>/<sha256[:20]>.<ext>` are made in it.
         min_side: A picture with a side shorter than this, in pixels, is refused.
+        resize: Larger pictures are stored with this shorter side, in pixels; None for as they come.
+        refused: Pictures that must not come, by SHA-256, and why.
     """
 
-    def __init__(self, root: Path, min_side: int = 0) -> None:
+    def __init__(
+        self, root: Path, min_side: int = 0, resize: int | None = None, refused: Mapping[str, str] | None = None
+    ) -> None:
         self._root = root
         self._min_side = min_side
-        self._lock = threading.Lock()
-        self._written: list[Path] = []
+        self._resize = resize
+        self._refused = refused or {}
+        self._made = time.time()
 
     def has(self, row: dict[str, Any] | None) -> bool:
         """Whether the picture that a manifest row tells about is on the disk, whole by its length."""
@@ -62,13 +68,18 @@ class Store:
         Raises:
             ImageloomError: The disk is full, or the folder cannot be written.
         """
-        digest = hashlib.sha256(body).hexdigest()
-        if known and known["sha256"] == digest and self.has(known):
-            return Kept(Status.UNCHANGED, {})
         from imageloom import images
 
+        info = None
         try:
-            info = images.inspect(body)
+            if self._resize is not None:
+                body, info = images.shrink(body, self._resize)
+            digest = hashlib.sha256(body).hexdigest()
+            if digest in self._refused:
+                return Kept(Status.OPTED_OUT, {}, self._refused[digest])
+            if known and known["sha256"] == digest and self.has(known):
+                return Kept(Status.UNCHANGED, {})
+            info = info or images.inspect(body)
         except ImageError as fault:
             return Kept(Status(fault.kind), {}, fault.message)
         if min(info.width, info.height) < self._min_side:
@@ -79,18 +90,22 @@ class Store:
         return Kept(Status.OK, picture | {"width": info.width, "height": info.height, "format": info.format})
 
     def undo(self) -> None:
-        """Removes what this object wrote, to leave a full disk as it was found."""
-        for path in self._written:
-            path.unlink(missing_ok=True)
-            if not any(path.parent.iterdir()):
-                path.parent.rmdir()
-        self._written.clear()
+        """Removes what was written since this object was made, to leave a full disk as it was found.
+
+        By the files' times: a list of what was written would grow with the crawl.
+        """
+        for folder in {path.parent for path in self._root.glob("*/*") if self._is_new(path)}:
+            for path in filter(self._is_new, list(folder.iterdir())):
+                path.unlink()
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _is_new(self, path: Path) -> bool:
+        return path.is_file() and path.stat().st_mtime >= self._made
 
     def _write(self, name: str, body: bytes) -> None:
         path = self._root / name
-        with self._lock:  # two addresses of one picture would write to the same temporary name
-            if path.is_file() and path.stat().st_size == len(body):
-                return
-            with atomic_file(path) as temporary:
-                temporary.write_bytes(body)
-            self._written.append(path)
+        if path.is_file() and path.stat().st_size == len(body):
+            return
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(body)

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Literal
@@ -26,6 +26,10 @@ class Demo(Source):
         """Its two classes."""
         photographs()
         return tuple(known_class(name, context, f"{context.where} (demo)") for name in CLASSES.values())
+
+    def allowed_hosts(self, context: Context) -> Sequence[str]:
+        """Where it is served."""
+        return (f"127.0.0.1:{self.port}",)
 
     def opened(self, context: Context) -> AbstractContextManager[object]:
         """Serves the gallery."""

@@ -1,65 +1,122 @@
-"""Pictures that are here already: a folder for each class, searched in depth."""
+"""Pictures that are here already, or in a storage: a folder for each class, or a pool without labels."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import Field
 
 from imageloom.console import warn
 from imageloom.errors import DataError
-from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class, place, warn_if_unwatched
+from imageloom.fetch.http import Fetched
+from imageloom.params import UNLABELLED
+from imageloom.sources import storage
+from imageloom.sources.source import (
+    Candidate,
+    Context,
+    GetPage,
+    Source,
+    in_background,
+    is_passed_over,
+    is_undecodable,
+    known_class,
+    place,
+    warn_if_unwatched,
+)
 
 DEFAULT = "data/pictures"
 
-# What operating systems leave in folders of pictures; names that start with a dot are passed over as well.
-_NOT_PICTURES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"}
-
 
 class Folder(Source):
-    """A folder that holds a folder of pictures for each class."""
+    """A folder that holds a folder of pictures for each class; or a pool, whose folders mean nothing."""
 
-    kind: Literal["folder"] = Field(description="Pictures in folders on this machine.")
-    path: str = Field(default=DEFAULT, min_length=1, description="Folder that holds a folder for each class.")
+    kind: Literal["folder"] = Field(description="Pictures in folders, on this machine or in a storage.")
+    path: str = Field(
+        default=DEFAULT, min_length=1, description="Folder that holds a folder for each class; s3://bucket/folder too."
+    )
+    pool: bool = Field(default=False, description="Take every picture below it, in whatever folder, without a label.")
     author: str | None = Field(default=None, description="Who made the pictures.")
     licence: str | None = Field(default=None, description="What allows their use.")
 
     def classes(self, context: Context) -> tuple[str, ...]:
-        """The names of the folders, in NFC."""
-        return tuple(dict.fromkeys(name for name, _ in self._folders(context)))
+        """The names of the folders, in NFC; none for a pool."""
+        if storage.is_storage(self.path):
+            storage.filesystem(self.path, self._where(context))
+            return () if self.pool else tuple(dict.fromkeys(name for name, _ in self._stored(context)))
+        return tuple(dict.fromkeys(name for name, _ in self._folders(context) if name != UNLABELLED))
 
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Every file below the classes' folders, by class and path."""
-        warn_if_unwatched(context.root / self.path, context.root / DEFAULT, context.root)
+        if storage.is_storage(self.path):
+            listing = self._in_storage(context)
+        else:
+            warn_if_unwatched(context.root / self.path, context.root / DEFAULT, context.root)
+            listing = self._here(context)
+        async for candidate in in_background(listing):
+            yield candidate
+
+    def _here(self, context: Context) -> Iterator[Candidate]:
         for name, folder in self._folders(context):
             for file in _files(folder):
                 address = place(file, context.root)
-                if _is_undecodable(address):
+                if is_undecodable(address):
                     warn(f"{address!a} is passed over: its name is not UTF-8; rename it")
                     continue
-                yield Candidate(
-                    url=f"file:{address}",
-                    class_name=name,
-                    source=self.kind,
-                    page=place(folder, context.root),
-                    title=Path(address).stem,
-                    author=self.author,
-                    licence=self.licence,
-                    file=file,
-                )
+                page = place(file.parent if self.pool else folder, context.root)
+                yield self._candidate(f"file:{address}", name, page, file=file)
+
+    def _in_storage(self, context: Context) -> Iterator[Candidate]:
+        for name, address in self._stored(context):
+            page, _, _ = address.rpartition("/")
+            yield self._candidate(address, name, page, read=storage.reader(address, self._where(context)))
+
+    def _candidate(
+        self,
+        url: str,
+        name: str,
+        page: str,
+        file: Path | None = None,
+        read: Callable[[int], Fetched] | None = None,
+    ) -> Candidate:
+        title = PurePosixPath(url.removeprefix("file:")).stem
+        return Candidate(url, name, self.kind, page, title, self.author, self.licence, file, read)
 
     def _folders(self, context: Context) -> list[tuple[str, Path]]:
         root = context.root / self.path
-        where = f"{context.where}.path: {self.path}"
+        where = self._where(context)
         try:
-            folders = sorted(entry for entry in root.iterdir() if not _is_passed_over(entry.name) and entry.is_dir())
+            folders = sorted(entry for entry in root.iterdir() if not is_passed_over(entry.name) and entry.is_dir())
         except OSError as fault:
             hint = "make it, with a folder of pictures for each class in it"
             raise DataError(f"{where}: cannot read this folder: {fault.strerror}", hint) from None
+        if self.pool:
+            return [(UNLABELLED, root)]
         if not folders:
             raise DataError(f"{where}: no folders in it", "put a folder of pictures for each class into it")
         return [(known_class(folder.name, context, where), folder) for folder in folders]
+
+    def _stored(self, context: Context) -> Iterator[tuple[str, str]]:
+        """Class and address of every file in the storage."""
+        where = self._where(context)
+        count = 0
+        above = len(PurePosixPath(self.path.partition("://")[2]).parts)
+        for address in storage.files(self.path, where):
+            parts = PurePosixPath(address.partition("://")[2]).parts[above:]
+            if any(is_passed_over(part) for part in parts):
+                continue
+            if self.pool:
+                yield UNLABELLED, address
+            elif len(parts) > 1:
+                yield known_class(parts[0], context, where), address
+            else:
+                continue
+            count += 1
+        if not count:
+            raise DataError(f"{where}: no pictures in it", "put a folder of pictures for each class into it")
+
+    def _where(self, context: Context) -> str:
+        return f"{context.where}.path: {self.path}"
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -70,19 +127,7 @@ def _files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not _is_passed_over(name))
+        folders[:] = sorted(name for name in folders if not is_passed_over(name))
         for name in sorted(files):
-            if not _is_passed_over(name):
+            if not is_passed_over(name):
                 yield Path(stand, name)
-
-
-def _is_passed_over(name: str) -> bool:
-    return name.startswith(".") or name in _NOT_PICTURES
-
-
-def _is_undecodable(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return True
-    return False

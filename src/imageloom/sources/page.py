@@ -20,8 +20,16 @@ _READ_AS = {
     "gbk": "gb18030",
     "shift_jis": "cp932",
     "euc_kr": "cp949",
+    "big5": "big5hkscs",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis_620": "cp874",
 }
 
+# Names that pages give them and Python does not know.
+_CALLED = {"x-gbk": "gb18030", "x-sjis": "cp932", "x-x-big5": "big5hkscs", "x-euc-jp": "euc_jp", "utf-8mb4": "utf-8"}
+
+_DECLARED = re.compile(r"<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 _THOUSANDS = re.compile(r"(?<=\d)[,.](?=\d{3}(?!\d))")
@@ -68,15 +76,31 @@ class Page:
         return max((int(digits) for digits in _NUMBER.findall(text)), default=None)
 
 
-def read_page(fetched: Fetched) -> Page:
-    """The page in an answer, decoded by its byte order mark, its header, its `meta`, or as UTF-8."""
+def read_page(fetched: Fetched, encoding: str | None = None) -> Page:
+    """The page in an answer.
+
+    Args:
+        fetched: The answer.
+        encoding: What it is in; None reads it by its byte order mark, its header, its `meta`, or as UTF-8.
+    """
     body = fetched.body
+    if encoding is not None:
+        return Page(fetched.final_url, body.decode(encoding, "replace"))
     if body.startswith(codecs.BOM_UTF8):
         return Page(fetched.final_url, body.decode("utf-8-sig", "replace"))
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Page(fetched.final_url, body.decode("utf-16", "replace"))
-    named = _CHARSET.search(fetched.content_type) or _CHARSET.search(body[:2048].decode("latin-1"))
+    head = body[:2048].decode("latin-1")
+    named = _CHARSET.search(fetched.content_type) or _DECLARED.search(head) or _CHARSET.search(head)
     return Page(fetched.final_url, body.decode(_codec(named[1]) if named else "utf-8", "replace"))
+
+
+def is_encoding(name: str) -> bool:
+    """Whether text can be in an encoding of this name."""
+    try:
+        return codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        return False
 
 
 def is_selector(text: str) -> bool:
@@ -91,8 +115,8 @@ def is_selector(text: str) -> bool:
 
 
 def _codec(charset: str) -> str:
-    try:
-        name = codecs.lookup(charset).name
-    except LookupError:
+    charset = _CALLED.get(charset.lower(), charset)
+    if not is_encoding(charset):
         return "utf-8"
-    return _READ_AS.get(name, name) if codecs.lookup(charset)._is_text_encoding else "utf-8"
+    name = codecs.lookup(charset).name
+    return _READ_AS.get(name, name)

@@ -11,9 +11,12 @@ from imageloom.sources.source import Source
 
 # Kind -> module and class, loaded when a source of that kind is named.
 KINDS = {
+    "archive": "imageloom.sources.archive:Archive",
+    "commons": "imageloom.sources.commons:Commons",
     "demo": "imageloom.sources.demo:Demo",
     "folder": "imageloom.sources.folder:Folder",
     "gallery": "imageloom.sources.gallery:Gallery",
+    "openverse": "imageloom.sources.openverse:Openverse",
     "urls": "imageloom.sources.urls:Urls",
 }
 

@@ -1,17 +1,26 @@
 """What every kind of source has in common: its parameters, what it is told, and what it yields."""
 
+import asyncio
 import unicodedata
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field
 
 from imageloom.console import warn
 from imageloom.errors import DataError
-from imageloom.fetch.http import Fetched
-from imageloom.params import StageParams, folder_safe, nearest
+from imageloom.fetch.http import Fetched, Http
+from imageloom.params import UNLABELLED, StageParams, folder_safe, nearest
+
+Item = TypeVar("Item")
+
+BATCH = 256
+
+_NOT_PICTURES = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"}
 
 
 @dataclass(frozen=True)
@@ -19,7 +28,8 @@ class Candidate:
     """An address that may give a picture.
 
     Args:
-        url: http or https; a file's is `file:` and its path below the project, or its whole path outside it.
+        url: http or https, or an address in a storage such as `s3://bucket/1.jpg`; a file's is `file:` and its path
+            below the project, or its whole path outside it; in an archive, with `!/` and the path inside after it.
         class_name: The class it is listed under.
         source: The kind of the source.
         page: Where it was found.
@@ -27,6 +37,8 @@ class Candidate:
         author: Who made it.
         licence: What allows its use.
         file: Where a file stands; None for what is fetched.
+        read: Gives what stands in an archive or a storage, or `too_large` where that is more bytes than it is told;
+            None for files and for what is fetched. Called from several threads.
     """
 
     url: str
@@ -37,6 +49,7 @@ class Candidate:
     author: str | None = None
     licence: str | None = None
     file: Path | None = None
+    read: Callable[[int], Fetched] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,9 +84,17 @@ class Source(StageParams):
         """
         raise NotImplementedError
 
+    def allowed_hosts(self, context: Context) -> Sequence[str]:
+        """Hosts of its own that may be asked although they are inside, as `scrape.allow_hosts` lists them."""
+        return ()
+
     def opened(self, context: Context) -> AbstractContextManager[object]:
         """What must be running while the pictures are fetched."""
         return nullcontext()
+
+    def asks(self, http: Http) -> GetPage:
+        """How `candidates` is to fetch its pages."""
+        return http.page
 
     def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Lists addresses, each class's in the source's own order.
@@ -85,7 +106,7 @@ class Source(StageParams):
 
 
 def known_class(name: str, context: Context, named_by: str) -> str:
-    """The class of that name.
+    """The class of that name, or the pool of pictures without a label where it has that name.
 
     Raises:
         DataError: It cannot be a folder's name, or `params.yaml` has other classes.
@@ -94,10 +115,31 @@ def known_class(name: str, context: Context, named_by: str) -> str:
         name = folder_safe(name)
     except ValueError as fault:
         raise DataError(f"{named_by}: a class cannot be called {name!r}: it {fault}", "rename it") from None
-    if context.classes and name not in context.classes:
+    if context.classes and name not in (*context.classes, UNLABELLED):
         hint = nearest(name, context.classes)
         raise DataError(f"{named_by}: no class {name!r} in params.yaml", f"{hint} (or add it to `classes`)")
     return name
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a file or folder is hidden, or is what operating systems leave in folders of pictures."""
+    return name.startswith(".") or name in _NOT_PICTURES
+
+
+def is_undecodable(name: str) -> bool:
+    """Whether a file's name is in another encoding than its system's, so that it cannot be written into a table."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+async def in_background(items: Iterator[Item]) -> AsyncIterator[Item]:
+    """The items, each batch of them made in a thread, so that a slow disk or storage does not hold up the fetching."""
+    while batch := await asyncio.to_thread(list, islice(items, BATCH)):
+        for item in batch:
+            yield item
 
 
 def place(path: Path, root: Path) -> str:

@@ -1,119 +1,166 @@
-"""Lists of addresses: one file `urls_<class>.csv` for each class."""
+"""Lists of addresses: one file `urls_<class>.csv` for each class, or one file with a column of classes."""
 
-import csv
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Literal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from imageloom.console import warn
 from imageloom.errors import DataError
-from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class, place, warn_if_unwatched
+from imageloom.fetch.http import Fetched
+from imageloom.params import UNLABELLED, nearest
+from imageloom.sources import storage
+from imageloom.sources.lists import SUFFIXES, Meaning, Record, read_list
+from imageloom.sources.source import (
+    Candidate,
+    Context,
+    GetPage,
+    Source,
+    in_background,
+    known_class,
+    place,
+    warn_if_unwatched,
+)
 
 DEFAULT = "data/urls"
 
-# Columns beside the address that a header can name, and the candidate's field that each becomes.
-_ABOUT = {"page": "page", "title": "title", "author": "author", "licence": "licence", "license": "licence"}
+
+def _prefix(text: str) -> str:
+    protocol, mark, rest = text.partition("://")
+    if protocol not in storage.DRIVERS or not mark or not rest.strip("/"):
+        raise ValueError("must be a storage's address with its bucket, such as `s3://my-bucket/`")
+    return text.rstrip("/") + "/"
 
 
 class Urls(Source):
-    """A folder of address lists."""
+    """A folder of address lists, or one list."""
 
-    kind: Literal["urls"] = Field(description="Lists of addresses, one file for each class.")
-    path: str = Field(default=DEFAULT, min_length=1, description="Folder that holds urls_<class>.csv.")
-    max_per_class: int | None = Field(default=None, ge=1, description="Take this many of each list; all if not given.")
+    kind: Literal["urls"] = Field(description="Lists of addresses.")
+    path: str = Field(
+        default=DEFAULT,
+        min_length=1,
+        description="Folder of urls_<class>.csv (.tsv, .txt, .jsonl, .parquet), or one file with a column of classes.",
+    )
+    columns: dict[Meaning, Annotated[str, Field(min_length=1)]] = Field(
+        default={}, description="Names of columns by meaning: url, class, page, title, author, licence."
+    )
+    max_per_class: int | None = Field(default=None, ge=1, description="Take this many of each class; all if not given.")
+    storage: list[Annotated[str, AfterValidator(_prefix)]] = Field(
+        default=[], description="What addresses in storages may begin with, such as `s3://my-bucket/`; else http only."
+    )
 
     def classes(self, context: Context) -> tuple[str, ...]:
-        """The names in the files' names; a class of `params.yaml` without a file is an error."""
-        return tuple(name for name, _ in self._lists(context))
+        """The names in the files' names, or in the column; a class of `params.yaml` without a file is an error."""
+        for prefix in self.storage:
+            storage.filesystem(prefix, f"{context.where}.storage")
+        found: dict[str, None] = {}
+        for name, path in self._lists(context):
+            if name is not None:
+                found[name] = None
+                continue
+            for record in self._records(path, context):
+                found[self._class_of(record, path, context)] = None
+                if context.classes:  # they are known, and the first row has shown that the list can be read
+                    return context.classes
+        return tuple(found)
 
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Every address of the lists, in the lists' order."""
-        warn_if_unwatched(context.root / self.path, context.root / DEFAULT, context.root)
-        for name, path in self._lists(context):
-            seen: set[str] = set()
-            for url, about in read_list(path):
-                if self.max_per_class and len(seen) >= self.max_per_class:
-                    break
-                if url not in seen:
-                    seen.add(url)
-                    about = {"page": place(path, context.root)} | about
-                    title, author, licence = (about.get(field) for field in ("title", "author", "licence"))
-                    yield Candidate(url, name, self.kind, about["page"], title, author, licence)
+        if not storage.is_storage(self.path):
+            warn_if_unwatched(context.root / self.path, context.root / DEFAULT, context.root)
+        async for candidate in in_background(self._listing(context)):
+            yield candidate
 
-    def _lists(self, context: Context) -> list[tuple[str, Path]]:
-        folder = context.root / self.path
-        where = f"{context.where}.path: {self.path}"
-        found: dict[str, Path] = {}
+    def _listing(self, context: Context) -> Iterator[Candidate]:
+        seen: dict[str, set[str]] = {}
+        left_out: Counter[str] = Counter()
+        for named, path in self._lists(context):
+            for record in self._records(path, context):
+                name = named or self._class_of(record, path, context)
+                if named is None and context.classes and name not in (*context.classes, UNLABELLED):
+                    left_out[name] += 1
+                    continue
+                if self.max_per_class is not None:
+                    taken = seen.setdefault(name, set())
+                    if len(taken) >= self.max_per_class and named is not None:
+                        break
+                    if len(taken) >= self.max_per_class or record["url"] in taken:
+                        continue
+                    taken.add(record["url"])
+                yield self._candidate(record, name, path, context)
+        if left_out:
+            first = next(iter(left_out))
+            hint = nearest(first, context.classes)
+            warn(
+                f"{self._where(context)}: {left_out.total():,} rows of classes that params.yaml does not list are left "
+                f"out, such as {first!r} ({hint})"
+            )
+
+    def _candidate(self, record: Record, name: str, path: str, context: Context) -> Candidate:
+        url = record["url"]
+        page = record.get("page") or _shown(path, context)
+        title, author, licence = (record.get(field) for field in ("title", "author", "licence"))
+        return Candidate(url, name, self.kind, page, title, author, licence, read=self._reader(url, context))
+
+    def _reader(self, url: str, context: Context) -> Callable[[int], Fetched] | None:
+        """Reads what is in a storage that may be read; lists come from outside, and may name other people's."""
+        if not url.startswith(tuple(self.storage)) or ".." in PurePosixPath(url).parts:
+            return None
+        return storage.reader(url, f"{context.where}.storage")
+
+    def _records(self, path: str, context: Context) -> Iterator[Record]:
+        with storage.open_file(path, context.root, f"{context.where}.path: {path}") as file:
+            yield from read_list(file, PurePosixPath(path).name, self.columns)
+
+    def _class_of(self, record: Record, path: str, context: Context) -> str:
+        where = f"{context.where}.path: {path}"
+        if "class" not in record:
+            column = self.columns.get("class", "class")
+            hint = "name the column as `columns: {class: ...}`, or give each class a file urls_<class>.csv"
+            raise DataError(f"{where}: no class for {record['url']} in a column {column!r}", hint)
+        name = unicodedata.normalize("NFC", record["class"])
+        return name if name in context.classes else known_class(name, Context(context.root, (), where), where)
+
+    def _lists(self, context: Context) -> list[tuple[str | None, str]]:
+        """The files, each with the class in its name; None where a column tells it."""
+        where = self._where(context)
+        if self.path.lower().endswith(SUFFIXES):
+            stem = unicodedata.normalize("NFC", PurePosixPath(self.path).stem)
+            name = stem.removeprefix("urls_") if stem.startswith("urls_") and "class" not in self.columns else None
+            return [(name and known_class(name, context, where), self.path)]
+        found: list[tuple[str | None, str]] = []
+        for path in self._files(context):
+            stem = unicodedata.normalize("NFC", PurePosixPath(path).stem)
+            if path.lower().endswith(SUFFIXES) and stem.startswith("urls_"):
+                name = known_class(stem.removeprefix("urls_"), context, f"{where}/{PurePosixPath(path).name}")
+                found.append((name, path))
+        if not found:
+            hint = "put a list of addresses for each class into it"
+            raise DataError(f"{where}: no file urls_<class>.csv in it", hint)
+        for name in context.classes:
+            if name not in dict(found):
+                hint = "write it, with one address a line; leave it empty if other sources have the class"
+                raise DataError(f"{where}: no urls_{name}.csv for the class {name!r}", hint)
+        return found
+
+    def _files(self, context: Context) -> list[str]:
+        where = self._where(context)
+        if storage.is_storage(self.path):
+            return list(storage.files(self.path, where))
         try:
-            for path in sorted(folder.iterdir()):
-                stem = unicodedata.normalize("NFC", path.stem)
-                if path.suffix.lower() == ".csv" and stem.startswith("urls_"):
-                    found[known_class(stem.removeprefix("urls_"), context, f"{where}/{path.name}")] = path
+            return sorted(
+                (context.root / self.path / file.name).as_posix() for file in (context.root / self.path).iterdir()
+            )
         except OSError as fault:
             hint = "make it, with a file urls_<class>.csv for each class in it"
             raise DataError(f"{where}: cannot read this folder: {fault.strerror}", hint) from None
-        if not found:
-            raise DataError(
-                f"{where}: no file urls_<class>.csv in it", "put a list of addresses for each class into it"
-            )
-        for name in context.classes:
-            if name not in found:
-                hint = "write it, with one address a line; leave it empty if other sources have the class"
-                raise DataError(f"{where}: no urls_{name}.csv for the class {name!r}", hint)
-        return list(found.items())
+
+    def _where(self, context: Context) -> str:
+        return f"{context.where}.path: {self.path}"
 
 
-def read_list(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The addresses of one list, each with what the header's other columns say about it.
-
-    The column is the one called `url`, else the first that holds something that looks like an address.
-
-    Raises:
-        DataError: The file cannot be read, or nothing in it looks like an address.
-    """
-    rows = _rows(path)
-    if not rows:
-        return
-    names = [cell.casefold() for cell in rows[0]]
-    if "url" in names:
-        column, first = names.index("url"), 1
-    else:
-        row = next((row for row in rows if any(_is_address(cell) for cell in row)), None)
-        if row is None:
-            raise DataError(
-                f"{path.name}: nothing in it looks like an address", "give one http or https address a line"
-            )
-        column = next(number for number, cell in enumerate(row) if _is_address(cell))
-        first = 0 if row is rows[0] else 1
-    about = {number: _ABOUT[name] for number, name in enumerate(names) if first and name in _ABOUT}
-    for row in rows[first:]:
-        if column < len(row) and row[column]:
-            yield row[column], {field: row[n] for n, field in about.items() if n < len(row) and row[n]}
-
-
-def _rows(path: Path) -> list[list[str]]:
-    try:
-        content = path.read_bytes()
-        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # what Excel calls Unicode text
-        text = content.decode("utf-16" if wide else "utf-8-sig")
-        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-        return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=_delimiter(lines))]
-    except UnicodeDecodeError:
-        raise DataError(f"{path.name}: not UTF-8", "save it as CSV in UTF-8") from None
-    except (OSError, csv.Error) as fault:
-        raise DataError(
-            f"{path.name}: cannot read it: {fault}", "it must be a CSV file with one address a line"
-        ) from None
-
-
-def _delimiter(lines: list[str]) -> str:
-    """The mark that parts the columns; a semicolon counts in a header only, since addresses hold it too."""
-    first = lines[0] if lines else ""
-    marks = ",\t" if "://" in first else ",\t;"
-    return max(marks, key=first.count)
-
-
-def _is_address(cell: str) -> bool:
-    return cell.casefold().startswith(("http://", "https://"))
+def _shown(path: str, context: Context) -> str:
+    return path if storage.is_storage(path) else place(context.root / path, context.root)

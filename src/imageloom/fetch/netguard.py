@@ -1,0 +1,219 @@
+"""No way in: an address that comes from outside must not reach inside.
+
+For a crawl, and for a server that fetches what its clients name. A `Guard` checks an address as it is written, and
+`checked_resolver` what its host's name stands for; the connection is made to exactly what was checked, so that a name
+server which answers otherwise the second time gains nothing. Each hop of a redirect is an address of its own.
+"""
+
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from imageloom.errors import ImageloomError
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver, ResolveResult
+    from yarl import URL
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+HostPort = tuple[str, int | None]
+
+PORTS = (80, 443, 8080, 8443)
+
+# IANA's registries of special-purpose addresses, and one more: Python's own `is_global` changed with its versions.
+_INSIDE: tuple[tuple[Network, str], ...] = tuple(
+    (ip_network(network), name)
+    for network, name in (
+        ("0.0.0.0/8", "unspecified"),
+        ("10.0.0.0/8", "private"),
+        ("100.64.0.0/10", "shared by a provider's customers"),
+        ("127.0.0.0/8", "loopback"),
+        ("168.63.129.16/32", "a cloud's inner service"),
+        ("169.254.0.0/16", "link-local"),
+        ("172.16.0.0/12", "private"),
+        ("192.0.0.0/24", "reserved"),
+        ("192.0.2.0/24", "for documentation"),
+        ("192.88.99.0/24", "a 6to4 relay"),
+        ("192.168.0.0/16", "private"),
+        ("198.18.0.0/15", "for benchmarks"),
+        ("198.51.100.0/24", "for documentation"),
+        ("203.0.113.0/24", "for documentation"),
+        ("224.0.0.0/4", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
+        ("fc00::/7", "private"),
+        ("fe80::/10", "link-local"),
+        ("fec0::/10", "site-local"),
+        ("ff00::/8", "multicast"),
+        ("2001::/32", "a Teredo tunnel"),
+        ("2001::/23", "reserved"),
+        ("2001:db8::/32", "for documentation"),
+        ("2002::/16", "a 6to4 tunnel"),
+        ("3fff::/20", "for documentation"),
+    )
+)
+_PUBLIC_IPV6 = IPv6Network("2000::/3")  # nothing outside it is given to anyone's public server
+
+# IPv6 addresses that end in the IPv4 address which they lead to: IPv4-mapped, and NAT64 on networks without IPv4.
+_EMBEDDING = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+class BlockedAddressError(ImageloomError):
+    """An address that is not asked; the message says why."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What may be asked.
+
+    Args:
+        hosts: Hosts that may be asked although they are inside, each at one port, or at any where that is None.
+        networks: Networks whose addresses may be asked although they are inside.
+        ports: Where all other hosts may be asked.
+    """
+
+    hosts: frozenset[HostPort] = frozenset()
+    networks: tuple[Network, ...] = ()
+    ports: frozenset[int] = frozenset(PORTS)
+
+    @classmethod
+    def of(cls, allow_hosts: Sequence[str] = (), allow_ports: Sequence[int] = ()) -> "Guard":
+        """A guard that lets through what is listed, and ports beyond `PORTS`.
+
+        Raises:
+            ValueError: An entry is no host, host:port or network.
+        """
+        allowed = [allowance(text) for text in allow_hosts]
+        hosts = frozenset(entry for entry in allowed if isinstance(entry, tuple))
+        networks = tuple(entry for entry in allowed if not isinstance(entry, tuple))
+        return cls(hosts, networks, frozenset((*PORTS, *allow_ports)))
+
+    def check(self, url: "URL") -> None:
+        """Checks an address as it is written.
+
+        Raises:
+            BlockedAddressError: It must not be asked.
+        """
+        if url.scheme not in ("http", "https"):
+            raise BlockedAddressError("not an http or https address")
+        if url.raw_user is not None or url.raw_password is not None:
+            raise BlockedAddressError("names a user: what looks like its host may not be")
+        host, port = url.raw_host or "", url.port or 0
+        if self.names(host, port):
+            return
+        if port not in self.ports:
+            raise BlockedAddressError(f"port {port} is not one of scrape.allow_ports")
+        address = _literal(host)
+        if address is not None:
+            self.check_address(address)
+
+    def check_address(self, address: Address) -> None:
+        """Checks what a host's name stands for.
+
+        Raises:
+            BlockedAddressError: It is inside, and not listed.
+        """
+        what = inside(address)
+        if what and not any(address in network for network in self.networks):
+            raise BlockedAddressError(f"{address} is {what}, and not one of scrape.allow_hosts")
+
+    def names(self, host: str, port: int) -> bool:
+        """Whether the host is listed by its name."""
+        return bool(self.hosts) and bool({(_plain(host), port), (_plain(host), None)} & self.hosts)
+
+
+def inside(address: Address) -> str | None:
+    """What kind of address this is when no public server can have it; None when one can."""
+    if isinstance(address, IPv6Address):
+        if any(address in network for network in _EMBEDDING):
+            return inside(IPv4Address(int(address) & 0xFFFFFFFF))
+        address = IPv6Address(int(address))  # without its zone, as in fe80::1%eth0
+    for network, name in _INSIDE:
+        if address in network:
+            return name
+    public = isinstance(address, IPv4Address) or address in _PUBLIC_IPV6
+    return None if public else "reserved"
+
+
+def allowance(text: str) -> HostPort | Network:
+    """One entry of `scrape.allow_hosts`: a host, a host:port, or a network such as 10.0.0.0/8.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    from yarl import URL
+
+    if "/" in text:
+        return ip_network(text)
+    try:
+        return _plain(str(ip_address(text))), None
+    except ValueError:
+        pass
+    url = URL(f"http://{text}")
+    host = _plain(url.raw_host or "")
+    if url != url.origin() or url.raw_user is not None or not (":" in host or _NAME.fullmatch(host)):
+        raise ValueError("must be a host, a host:port, or a network such as 10.0.0.0/8")
+    return host, url.explicit_port
+
+
+def checked_resolver(guard: Guard, inner: "AbstractResolver | None" = None) -> "AbstractResolver":
+    """A resolver for aiohttp that gives nothing but checked addresses; aiohttp connects to what it gives.
+
+    Args:
+        guard: What may be asked.
+        inner: Who is asked; the system where it is None.
+    """
+    from aiohttp.abc import AbstractResolver
+    from aiohttp.resolver import ThreadedResolver
+
+    class Checked(AbstractResolver):
+        def __init__(self, inner: AbstractResolver) -> None:
+            self._inner = inner
+
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        ) -> "list[ResolveResult]":
+            answers = await self._inner.resolve(host, port, family)
+            if not guard.names(host, port):
+                for answer in answers:  # one address inside beside others outside is how names are rebound
+                    guard.check_address(ip_address(answer["host"]))
+            return answers
+
+        async def close(self) -> None:
+            await self._inner.close()
+
+    return Checked(inner or ThreadedResolver())
+
+
+def _literal(host: str) -> Address | None:
+    """The address that a host is written as; None for a name.
+
+    Raises:
+        BlockedAddressError: It is neither, or an address in a form that only programs and attackers write: decimal,
+            octal, hexadecimal, or with parts left out.
+    """
+    if ":" in host:
+        try:
+            return ip_address(host)
+        except ValueError:
+            raise BlockedAddressError(f"{host!r} is not a host") from None
+    if not _NAME.fullmatch(host):
+        raise BlockedAddressError(f"{host!r} is not a host")
+    if not _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        return None
+    try:
+        return IPv4Address(host)
+    except ValueError:
+        raise BlockedAddressError(f"{host!r} is an address in a form that may mean another") from None
+
+
+def _plain(host: str) -> str:
+    return host.lower().removesuffix(".")

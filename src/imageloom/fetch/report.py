@@ -1,0 +1,148 @@
+"""What a person and the next stages are told about a crawl: what came, what changed, what to crawl next."""
+
+import statistics
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from imageloom.console import say
+from imageloom.fetch.ledger import Ledger
+from imageloom.fetch.status import GOOD, Status
+
+LONGEST_BAR = 40
+OTHERS = "other hosts"
+MOST_HOSTS = 20  # of a class, the most changed first: the rest is added up, so that the file stays small
+
+# Every row of the manifest is one of these; `not_listed` was in an earlier crawl and in none of today's lists, `failed`
+# gave no picture this time.
+CHANGES = ("new", "changed", "gone", "unchanged", "failed", "not_listed")
+
+# Faults that may be gone another time.
+PASSING = (Status.TIMEOUT, Status.DNS, Status.HTTP_ERROR, Status.RATE_LIMITED)
+
+# A class with fewer pictures than this part of what the others have is starved; less is chance.
+ENOUGH = 0.9
+
+_GOOD = ", ".join(f"'{status.value}'" for status in GOOD)
+
+
+def summarise(ledger: Ledger) -> None:
+    """Prints the statuses of each class's addresses in this crawl, and the causes of failure as a histogram."""
+    counts = {(name, status): count for name, status, count in ledger.select(
+        'SELECT "class", status, count(*) FROM now WHERE asked GROUP BY 1, 2'
+    )}  # fmt: skip
+    if not counts:
+        return
+    pictures = dict(ledger.select('SELECT "class", count(*) FROM now WHERE sha256 IS NOT NULL GROUP BY 1'))
+    _say_statuses(counts, {name: [pictures.get(name, 0)] for name, _ in counts}, ["class"], ["pictures"])
+    causes = Counter[str]()
+    for status, code, count in ledger.select(
+        f"SELECT status, http_status, count(*) FROM now WHERE asked AND status NOT IN ({_GOOD}) GROUP BY 1, 2"
+    ):
+        causes[status if code in (None, 200, 304) else f"{status} (HTTP {code})"] += count
+    for cause, count in sorted(causes.items(), key=lambda item: (-item[1], item[0])):
+        bar = "#" * max(1, LONGEST_BAR * count // max(causes.values()))
+        say(f"  {cause:<24} {count:>7,} {bar}")
+
+
+def changes(ledger: Ledger) -> dict[str, Any]:
+    """What is new, changed, gone and so on since the last crawl, of each class and host, as `diff.json` holds it."""
+    counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    hosts: Counter[str] = Counter()
+    # The busiest hosts first, so that those beyond MOST_HOSTS are added up without being held.
+    query = """
+        SELECT "class", host(url) AS host, sum(change = 'new'), sum(change = 'changed'), sum(change = 'gone'),
+               sum(change = 'unchanged'), sum(change = 'failed'), sum(change = 'not_listed')
+        FROM now GROUP BY 1, 2
+        ORDER BY sum(change IN ('new', 'changed', 'gone')) DESC, count(*) DESC, "class", host
+    """
+    for name, host, *numbers in ledger.select(query):
+        hosts[name] += 1
+        shown = host if hosts[name] <= MOST_HOSTS else OTHERS
+        counts[name][shown].update(dict(zip(CHANGES, numbers, strict=True)))
+    rows = [
+        {"class": name, "host": host, **{change: found[change] for change in CHANGES}}
+        for name in sorted(counts)
+        for host, found in counts[name].items()
+    ]
+    return {"total": {change: sum(row[change] for row in rows) for change in CHANGES}, "by_class_and_host": rows}
+
+
+def say_changes(diff: dict[str, Any]) -> None:
+    """Prints what `changes` found, unless all of it is new."""
+    if not any(diff["total"][change] for change in ("changed", "gone", "unchanged", "not_listed")):
+        return
+    say("since the last crawl:")
+    rows = [
+        [row["class"], row["host"], *(f"{row[change]:,}" for change in CHANGES)] for row in diff["by_class_and_host"]
+    ]
+    _say_table([["class", "host", *CHANGES], *rows], texts=2)
+
+
+def say_report(ledger: Ledger, classes: Sequence[str]) -> None:
+    """Prints every class, host and status of the manifest, and which classes need more pictures."""
+    query = 'SELECT "class", host(url), status, count(*) FROM now GROUP BY 1, 2, 3'
+    found = list(ledger.select(query))
+    totals: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, host, _, count in found:
+        totals[name][host] += count
+    shown = {(name, host) for name in totals for host, _ in totals[name].most_common(MOST_HOSTS)}
+    counts: Counter[tuple[Any, str]] = Counter()
+    for name, host, status, count in found:
+        counts[(name, host if (name, host) in shown else OTHERS), status] += count
+    _say_statuses(counts, {key: [] for key, _ in counts}, ["class", "host"], [])
+    _say_starved(ledger, classes)
+
+
+def _say_starved(ledger: Ledger, classes: Sequence[str]) -> None:
+    pictures = dict.fromkeys(classes, 0)
+    query = 'SELECT "class", count(DISTINCT sha256) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'
+    pictures |= {name: count for name, count in ledger.select(query) if name in pictures}
+    passing = ", ".join(f"'{status.value}'" for status in PASSING)
+    query = f'SELECT "class", count(*) FROM now WHERE status IN ({passing}) AND used GROUP BY 1'
+    may_pass = dict(ledger.select(query))
+    needs = starved(pictures)
+    if not needs:
+        say("no class is starved: each has about as many pictures as the others")
+    for name, need in needs.items():
+        say(f"starved: {name} has {pictures[name]:,} pictures and needs {need:,} more to match the others")
+        if may_pass.get(name):
+            command = f"imageloom scrape --retry {','.join(PASSING)}"
+            say(f"  {may_pass[name]:,} of its addresses failed in a way that may pass: `{command}`")
+
+
+def starved(pictures: dict[str, int]) -> dict[str, int]:
+    """How many pictures a class lacks to the median of the others, for each that lacks many; the neediest first."""
+    needs = {}
+    for name, count in pictures.items():
+        others = [other for key, other in pictures.items() if key != name]
+        typical = statistics.median_low(others) if others else 0
+        if count < ENOUGH * typical:
+            needs[name] = typical - count
+    return dict(sorted(needs.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _say_statuses(
+    counts: dict[tuple[Any, str], int], more: dict[Any, list[int]], header: list[str], header_more: list[str]
+) -> None:
+    """A line for each key of `more`, a column for each status that any of them has, and what `more` adds to it."""
+    statuses = [status.value for status in Status if any(status == found for _, found in counts)]
+    table = [[*header, *statuses, *header_more]]
+    for key in sorted(more):
+        numbers = [*(counts.get((key, status), 0) for status in statuses), *more[key]]
+        table.append([*(key if isinstance(key, tuple) else (key,)), *(f"{number:,}" for number in numbers)])
+    _say_table(table, len(header))
+
+
+def _say_table(table: list[list[str]], texts: int) -> None:
+    """Prints rows of cells: the first `texts` to the left, the numbers to the right."""
+    widths = [max(_width(line[column]) for line in table) for column in range(len(table[0]))]
+    for line in table:
+        cells = [(cell, " " * (width - _width(cell))) for cell, width in zip(line, widths, strict=True)]
+        say("  " + "  ".join(cell + room if n < texts else room + cell for n, (cell, room) in enumerate(cells)))
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal, where Chinese takes two."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

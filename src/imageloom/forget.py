@@ -1,0 +1,125 @@
+"""`imageloom forget`: takes a picture out of the working data, sees that it does not come back, and says who saw it."""
+
+import argparse
+import re
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+from imageloom import tables
+from imageloom.console import say, warn
+from imageloom.errors import DataError, ImageloomError
+from imageloom.features import FeatureStore
+from imageloom.fetch.forgotten import Forgotten, erase, remember
+from imageloom.fetch.ledger import Ledger
+from imageloom.files import Paths
+
+FEWEST_DIGITS = 12  # of a SHA-256 by which a picture is named; its file's name shows 20
+
+_DIGITS = re.compile(rf"[0-9a-f]{{{FEWEST_DIGITS},64}}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what to forget, and why."""
+    parser.add_argument("what", nargs="?", metavar="URL|SHA", help="a picture's address, or its SHA-256 or file name")
+    parser.add_argument("--host", metavar="H", help="everything at this host, those below it, and on their pages")
+    parser.add_argument("--why", default="", metavar="TEXT", help="kept beside it in data/review/forgotten.csv")
+    parser.add_argument("-C", "--project", type=Path, default=Path(), metavar="DIR", help="folder of params.yaml")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Forgets one address, one picture or one host.
+
+    Raises:
+        ImageloomError: Nothing of that name is known, or a crawl is at work.
+    """
+    if (arguments.what is None) == (arguments.host is None):
+        raise ImageloomError("name one thing to forget", "an address, a SHA-256, or --host and a host's name")
+    paths = Paths(arguments.project.resolve())
+    manifest = paths.raw / "manifest.parquet"
+    if not manifest.exists():
+        raise DataError(f"no {manifest}", "run `imageloom scrape` first, or name the project with -C")
+    with Ledger(paths.ledger, manifest) as ledger:
+        entries, shas = _found(arguments, ledger)
+        remember(paths.forgotten, entries, arguments.why)  # first: whatever ends this now, it does not come back
+        files = _remove_files(shas, paths)
+        rows = erase(ledger, Forgotten.read(paths), paths.raw)
+        ledger.export()
+        if not ledger.resumed:
+            ledger.remove()
+    vectors = _drop_features(shas, paths)
+    say(f"forgot {len(shas):,} pictures of {rows:,} addresses: {files:,} files and {vectors:,} feature vectors removed")
+    say(f"noted in {paths.forgotten.relative_to(paths.root)}: commit it, and no crawl brings them back")
+    _say_who_saw(shas, paths)
+    say("next: `dvc commit --force scrape embed`, then `dvc repro`, which trains without them")
+    say("DVC's cache and remotes hold them with the older versions, until `dvc gc` removes those")
+
+
+def _found(arguments: argparse.Namespace, ledger: Ledger) -> tuple[list[tuple[str, str]], set[str]]:
+    """What to remember, and the pictures that go."""
+    if arguments.host is not None:
+        name = unicodedata.normalize("NFC", arguments.host).strip().lower().removeprefix("*.")
+        if not name or "/" in name:
+            raise ImageloomError(f"--host must be a host's name such as shop.example, not {arguments.host!r}")
+        asked = Forgotten(hosts={name})
+        # Other hosts may show the same pictures: a picture goes when no address is left that may give it.
+        mine, others = set[str](), set[str]()
+        for url, page, sha in ledger.select("SELECT url, page, sha256 FROM rows WHERE sha256 IS NOT NULL"):
+            (mine if asked.is_about(url, page, None) else others).add(sha)
+        return [("host", name)], mine - others
+    what = arguments.what.strip()
+    if match := _DIGITS.fullmatch(Path(what).stem.lower()):
+        digits = match.group()
+        known = {sha for (sha,) in ledger.select("SELECT DISTINCT sha256 FROM rows WHERE sha256 LIKE ?", f"{digits}%")}
+        if len(known) > 1:
+            raise ImageloomError(f"{len(known)} pictures begin with {digits}", "give more of the SHA-256")
+        if not known and len(digits) < 64:
+            raise ImageloomError(f"no picture begins with {digits}", "give all 64 digits to forget it all the same")
+        shas = known or {digits}
+        return [("sha256", sha) for sha in shas], shas
+    shas = {sha for (sha,) in ledger.select("SELECT sha256 FROM rows WHERE url = ?", what) if sha}
+    rows = list(ledger.select("SELECT 1 FROM rows WHERE url = ? LIMIT 1", what))
+    if not rows:
+        if "://" not in what:
+            raise ImageloomError(f"{what!r} is no address and no SHA-256", "name it as the manifest does")
+        warn("no crawl has seen this address; it is remembered all the same")
+    return [("url", what), *(("sha256", sha) for sha in sorted(shas))], shas
+
+
+def _remove_files(shas: set[str], paths: Paths) -> int:
+    """Removes what stands under the pictures' names, versions included that no address gives any more."""
+    names = {sha[:20] for sha in shas}
+    found = [path for path in paths.raw.glob("*/*") if path.name.partition(".")[0] in names]
+    for path in found:
+        path.unlink()
+    return len(found)
+
+
+def _drop_features(shas: set[str], paths: Paths) -> int:
+    store = FeatureStore(paths.features)
+    failed = store.failed()
+    if failed.keys() & shas:
+        store.write_failed({name: why for name, why in failed.items() if name not in shas})
+    return store.keep_only(set(store.ids()) - shas)
+
+
+def _say_who_saw(shas: set[str], paths: Paths) -> None:
+    """Says which versions of the model were made with the pictures, by what was logged with each."""
+    from imageloom import track
+
+    if not shas:
+        return
+    versions = track.versions_that_saw(shas, paths)
+    for version, found in versions.items():
+        say(
+            f"model version {version}: {'not known, its split is not to be had' if found is None else _in_words(found)}"
+        )
+    if not versions:
+        rows = tables.read(paths.split, tables.SPLIT, "split").to_pylist() if paths.split.exists() else []
+        sides = Counter(row["side"] for row in rows if row["id"] in shas)
+        say(f"no model is registered; what is trained on the current split was {_in_words(sides)}")
+
+
+def _in_words(sides: Counter[str]) -> str:
+    words = {"train": "trained with", "validation": "chosen with", "test": "measured with"}
+    return ", ".join(f"{words[side]} {sides[side]:,}" for side in tables.SIDES if sides[side]) or "made without them"
