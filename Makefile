@@ -42,13 +42,13 @@ format: $(STAMP)
 	@ruff format .
 
 serve: $(STAMP)
-	@imageloom serve --port $(PORT)
+	@imageloom serve --port $(PORT) || [ $$? = 130 ]
 
 ui: $(STAMP)
-	@python -m flows.ui
+	@python -m flows.ui || [ $$? = 130 ]
 
 demo: $(STAMP)
-	@imageloom demo
+	@imageloom demo || [ $$? = 130 ]
 
 bench: bench-embed bench-pipeline bench-crawl
 

@@ -1,4 +1,5 @@
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,53 @@ def test_a_new_folder_takes_the_place_of_the_old(tmp_path):
         with files.atomic_folder(tmp_path / "model") as folder:
             (folder / text).write_text(text)
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["new"]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EACCES, "Permission denied"), KeyboardInterrupt()])
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch, fault, which):
+    target = tmp_path / "model"
+    with files.atomic_folder(target) as folder:
+        (folder / "a").write_text("old")
+    replace, calls = Path.replace, []
+
+    def failing(self, other):
+        calls.append(self)
+        if len(calls) == which:
+            raise fault
+        return replace(self, other)
+
+    def write():
+        with files.atomic_folder(target) as folder:
+            (folder / "a").write_text("new")
+            monkeypatch.setattr(Path, "replace", failing)
+
+    with pytest.raises(ImageloomError if isinstance(fault, OSError) else KeyboardInterrupt):
+        write()
+    assert (target / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_a_kill_left_between_the_renames_comes_back(tmp_path):
+    (tmp_path / ".model.old").mkdir()
+    (tmp_path / ".model.old" / "a").write_text("old")
+    (tmp_path / ".model.tmp").mkdir()
+
+    def fail():
+        with files.atomic_folder(tmp_path / "model"):
+            assert (tmp_path / "model" / "a").read_text() == "old"
+            raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        fail()
+    assert (tmp_path / "model" / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_fault_that_is_not_about_writing_is_not_told_as_one(tmp_path):
+    def read_something_else():
+        with files.atomic_folder(tmp_path / "model"):
+            (tmp_path / "missing").read_text()
+
+    with pytest.raises(FileNotFoundError):
+        read_something_else()

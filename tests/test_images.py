@@ -170,3 +170,28 @@ def test_damaged_exif_does_not_cost_the_picture():
     damaged = data.replace(b"Exif\0\0MM\0*", b"Exif\0\0ZZ\0*")
     assert damaged != data
     assert images.load(damaged, 32).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_odd_exif_is_never_more_than_an_image_error(kind):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0132] = 6, "maker", "2026:01:01 00:00:00"
+    data = encoded(Image.fromarray(PICTURE), kind, exif=exif)
+    start = data.find(b"MM\0*")
+    start = data.find(b"II*\0") if start < 0 else start
+    assert start > 0
+    mutants = [
+        data[:place] + bytes([value]) + data[place + 1 :]
+        for place in range(start, start + 70)
+        for value in (0, 1, 2, 7, 12, 255)
+    ]
+    for look in (images.inspect, lambda data: images.load(data, 16)):
+        assert {outcome(look, mutant) for mutant in mutants} <= {"fine", "not_image", "corrupt", "bomb"}
+
+
+def outcome(look, data: bytes) -> str:
+    try:
+        look(data)
+    except ImageError as fault:
+        return fault.kind
+    return "fine"

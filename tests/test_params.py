@@ -63,6 +63,10 @@ def test_unknown_choice_lists_the_choices(written):
         ("split: [\n", "not valid YAML"),
         ("just words\n", "must be sections"),
         ("split: {seed: 1}\nsplit: {seed: 2}\n", "params.yaml:2: 'split' is there twice"),
+        ("split: {seed: 1, seed: 2}\n", "params.yaml:1: 'seed' is there twice"),
+        ("split: &a\n  more: *a\n", "an alias holds itself"),
+        ("split: false\n", "params.yaml:1: split"),
+        ("split: []\n", "params.yaml:1: split"),
     ],
 )
 def test_broken_file_is_told_in_one_line(written, text, part):

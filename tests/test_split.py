@@ -119,3 +119,25 @@ def test_stratified_deals_small_classes_out_exactly(tmp_path):
         **{(name, side): 6 for name in ("beer", "wings") for side in ("validation", "test")},
         **{("few", side): 1 for side in tables.SIDES},
     }
+
+
+def test_what_the_web_sends_late_or_takes_away_moves_no_picture(tmp_path):
+    project = Project(tmp_path, split={"method": "stratified", "validation": 0.2, "test": 0.2})
+    put(project, {"a": 40, "b": 40})
+    before = sides(project)
+    rows = tables.read(project.paths.clean, tables.CLEAN, "clean").to_pylist()[3:]  # three are gone
+    tables.write(project.paths.clean, rows, tables.CLEAN)
+    put(project, {"a": 7}, crawl=0, first=900)  # of addresses that were seen at first and gave nothing then
+    after = sides(project)
+    assert {name: after[name] for name in before if name in after} == {
+        name: side for name, side in before.items() if name in after
+    }
+    assert len(after) == 84
+
+
+def test_other_shares_deal_anew(tmp_path):
+    project = Project(tmp_path, split={"method": "stratified", "validation": 0.2, "test": 0.2})
+    put(project, {"a": 40, "b": 40})
+    sides(project)
+    project.configure(split={"method": "stratified", "validation": 0.2, "test": 0.5})
+    assert Counter(sides(project).values())["test"] == 40

@@ -5,13 +5,14 @@ Pictures are decoded and run through the backbone's TFLite graph on all processo
 
 import itertools
 from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from imageloom import console, files, images, tables
+from imageloom import console, engine, files, images, tables
 from imageloom.engine import Engine, cores, map_ordered
 from imageloom.errors import DataError, ImageError
 from imageloom.features import PART, FeatureStore
@@ -39,14 +40,13 @@ def run(params: Params, paths: Paths) -> None:
     """
     wanted = stored_pictures(paths)
     recipe = _recipe(params, paths)
-    engine = Engine(paths.backbone / "backbone.tflite")
+    network = Engine(paths.backbone / "backbone.tflite")
     store = FeatureStore(paths.features)
-    if store.recipe() != recipe:
-        store.clear(recipe)
+    store.prepare(recipe)
     dropped = store.keep_only(set(wanted))
     known, failed = set(store.ids()), {name: why for name, why in store.failed().items() if name in wanted}
     new = {name: path for name, path in wanted.items() if name not in known and name not in failed}
-    newly_failed = _embed(store, new, engine, params)
+    newly_failed = _embed(store, new, network, params)
     store.write_failed(failed | newly_failed)
     console.say(
         f"embed: {len(new) - len(newly_failed):,} new images embedded, {len(known):,} had their features already"
@@ -70,21 +70,25 @@ def stored_pictures(paths: Paths) -> dict[str, Path]:
 
 
 def _recipe(params: Params, paths: Paths) -> dict[str, Any]:
-    """What the vectors depend on beside the pictures; the code that decodes them is part of it."""
+    """What the vectors depend on beside the pictures: network, code and the libraries that do the sums."""
     backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
-    return {"backbone": backbone["sha256"], "aspect": params.aspect, "images": files.sha256(Path(images.__file__))}
+    code = {module.__name__: files.sha256(Path(str(module.__file__))) for module in (images, engine)}
+    libraries = {name: metadata.version(name) for name in ("ai-edge-litert", "numpy", "pillow")}
+    return {"backbone": backbone["sha256"], "aspect": params.aspect, **code, **libraries}
 
 
-def _embed(store: FeatureStore, new: dict[str, Path], engine: Engine, params: Params) -> dict[str, str]:
+def _embed(store: FeatureStore, new: dict[str, Path], network: Engine, params: Params) -> dict[str, str]:
     failed: dict[str, str] = {}
     done = 0
 
     def work(item: tuple[str, Path]) -> tuple[str, np.ndarray | str]:
         name, path = item
         try:
-            return name, engine(images.load(path.read_bytes(), engine.size, params.aspect))
-        except (ImageError, OSError) as fault:
+            return name, network(images.load(path.read_bytes(), network.size, params.aspect))
+        except ImageError as fault:
             return name, str(fault)
+        except OSError as fault:
+            raise DataError(f"cannot read {path}: {fault.strerror}", "run `imageloom scrape` to get it again") from None
 
     def good(results: Iterable[tuple[str, np.ndarray | str]]) -> Iterator[tuple[str, np.ndarray]]:
         nonlocal done
@@ -98,7 +102,7 @@ def _embed(store: FeatureStore, new: dict[str, Path], engine: Engine, params: Pa
 
     with console.progress("embed", len(new)) as bar:
         for chunk in _chunks(new, PART):
-            store.append(good(map_ordered(work, chunk, params.workers or cores())), engine.output_length)
+            store.append(good(map_ordered(work, chunk, params.workers or cores())), network.output_length)
     return failed
 
 

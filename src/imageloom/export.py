@@ -13,7 +13,7 @@ from pydantic import Field
 
 from imageloom import console, files, graphs, images, tables
 from imageloom.engine import Engine, cores, map_ordered
-from imageloom.errors import ModelError
+from imageloom.errors import DataError, ModelError
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
 from imageloom.params import StageParams
@@ -97,7 +97,12 @@ def _check(head: Head, folder: Path, aspect: images.Aspect, params: Params, path
     saved_model = graphs.tensorflow().saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
 
     def look(row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        pixels = images.load((paths.raw / row["path"]).read_bytes(), engine.size, aspect)
+        path = paths.raw / row["path"]
+        try:
+            pixels = images.load(path.read_bytes(), engine.size, aspect)
+        except OSError as fault:
+            hint = "run `imageloom scrape` to get it again"
+            raise DataError(f"cannot read {path}: {fault.strerror}", hint) from None
         return pixels, engine(pixels)
 
     pixels, of_tflite = map(np.stack, zip(*map_ordered(look, rows, cores()), strict=True))
@@ -110,7 +115,7 @@ def _check(head: Head, folder: Path, aspect: images.Aspect, params: Params, path
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= params.tolerance:
         raise ModelError(
-            f"{worst} differs from the evaluated classifier by {differences[worst]:.3g}, not {params.tolerance:g}",
+            f"{worst} differs from the evaluated classifier by {differences[worst]:.3g}, over {params.tolerance:g}",
             "run `dvc repro --force backbone`; if that does not help, choose another backbone",
         )
     return len(rows), differences[worst]

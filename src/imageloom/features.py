@@ -5,7 +5,6 @@ store made another way is not added to but made anew. `failed.csv` lists the pic
 """
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,15 +40,24 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def recipe(self) -> dict[str, Any] | None:
-        """How the stored vectors were made; None where there are none."""
-        try:
-            return dict(json.loads((self._folder / "recipe.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return None
+    def made_by(self) -> dict[str, Any]:
+        """How the stored vectors were made.
 
-    def clear(self, recipe: dict[str, Any]) -> None:
-        """Empties the store, for vectors made by `recipe`."""
+        Raises:
+            DataError: There are none.
+        """
+        return files.read_json(self._folder / "recipe.json", "embed")
+
+    def prepare(self, recipe: dict[str, Any]) -> None:
+        """Removes what a killed process left behind, and vectors that were made by another recipe."""
+        for leftover in self._folder.glob(".*.tmp"):
+            leftover.unlink()
+        try:
+            stale = self.made_by() != recipe
+        except DataError:
+            stale = True
+        if not stale:
+            return
         for part in self._parts():
             part.unlink()
         (self._folder / "failed.csv").unlink(missing_ok=True)
@@ -134,13 +142,7 @@ class FeatureStore:
 
     def write_failed(self, failed: dict[str, str]) -> None:
         """Replaces the list of pictures that could not be opened."""
-        with (
-            files.atomic_file(self._folder / "failed.csv") as temporary,
-            temporary.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", "error"])
-            writer.writerows(sorted(failed.items()))
+        files.write_csv(self._folder / "failed.csv", ["id", "error"], sorted(failed.items()))
 
     def _table(self, part: Path, columns: list[str] | None = None) -> pa.Table:
         try:

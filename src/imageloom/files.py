@@ -1,17 +1,22 @@
 """Where the stages' files stand, and how they are written: to a temporary name first, then renamed."""
 
+import csv
+import errno
 import hashlib
 import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imageloom.errors import DataError, ImageloomError
+
+# What the system says when it will not write; any other fault inside a block is not about writing.
+_WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as fault:
-        raise write_fault(path, fault) from fault
+        if fault.errno in _WRITE_FAULTS:
+            raise write_fault(path, fault) from fault
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -114,25 +121,33 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives an empty temporary folder that takes the place of `path` when the block ends well.
 
+    What a process that was killed left behind is put in order first. Two processes must not write one folder at once.
+
     Raises:
         ImageloomError: The disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    temporary, old = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _settle(path, temporary, old)
         temporary.mkdir(parents=True)
         yield temporary
         if path.exists():
             path.replace(old)
         temporary.replace(path)
     except OSError as fault:
-        if old.exists() and not path.exists():
-            old.replace(path)
-        raise write_fault(path, fault) from fault
+        if fault.errno in _WRITE_FAULTS:
+            raise write_fault(path, fault) from fault
+        raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        _settle(path, temporary, old)
+
+
+def _settle(path: Path, temporary: Path, old: Path) -> None:
+    """Removes what is unfinished, and brings the old folder back where the new one did not take its place."""
+    if old.exists() and not path.exists():
+        old.replace(path)
+    for leftover in (temporary, old):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_fault(path: Path, fault: OSError) -> ImageloomError:
@@ -152,6 +167,14 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as indented JSON in any script, whole or not at all."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a table for people and for git as UTF-8, whole or not at all."""
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from imageloom.errors import ImageError
 
@@ -32,7 +32,17 @@ FORMATS = {
 
 _OPENED = tuple(name for name in FORMATS if name != "MPO")  # the JPEG reader opens those itself
 
-_LYING = (5, 6, 7, 8)  # EXIF's numbers of pictures that lie on a side
+# EXIF's orientation -> the turn that sets the picture upright (Exif 2.32, table 6).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LYING = (5, 6, 7, 8)  # those of pictures that lie on a side
 
 SHRUNK_QUALITY = 92  # of JPEG, above what the web sends
 
@@ -91,8 +101,7 @@ def load(data: bytes, size: int | None = None, aspect: Aspect = "crop") -> np.nd
     if size is not None and image.format in ("JPEG", "MPO"):
         image.draft("RGB", (size, size))  # the decoder itself scales down by 2, 4 or 8, to no less than asked for
     _decode(image)
-    upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
-    image = _to_rgb(upright)
+    image = _to_rgb(_upright(image))
     if size is not None:
         image = _to_square(image, size, aspect)
     return np.asarray(image)
@@ -111,7 +120,7 @@ def shrink(data: bytes, side: int) -> tuple[bytes, ImageInfo]:
     if image.format in ("JPEG", "MPO"):  # in YCbCr, so that colours are not turned into RGB and back
         image.draft("YCbCr", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     _decode(image)
-    upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+    upright = _upright(image)
     image = upright if upright.mode == "YCbCr" else _to_rgb(upright)
     scale = side / min(image.size)
     width, height = max(side, round(image.width * scale)), max(side, round(image.height * scale))
@@ -126,8 +135,8 @@ def _open(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=_OPENED)
     except UnidentifiedImageError:
         raise ImageError("not a picture in a known format", "not_image") from None
-    except Image.DecompressionBombError as fault:
-        raise ImageError(str(fault), "bomb") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"more than the {MAX_PIXELS:,} pixels allowed", "bomb") from None
     except Exception as fault:  # a damaged header raises whatever the format's parser ran into
         raise ImageError(f"damaged header: {fault}", "corrupt") from None
     width, height = image.size
@@ -143,11 +152,18 @@ def _decode(image: Image.Image) -> None:
         raise ImageError(f"damaged or cut short: {fault}", "corrupt") from None
 
 
-def _orientation(image: Image.Image) -> object:
+def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(0x0112, 1)
+        tag = image.getexif().get(0x0112, 1)
     except Exception:  # damaged EXIF is no reason to refuse a picture whose pixels are fine
         return 1
+    return tag if tag in _TURNS else 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF asks; `ImageOps.exif_transpose` writes all tags anew and fails on an odd one."""
+    orientation = _orientation(image)
+    return image if orientation == 1 else image.transpose(_TURNS[orientation])
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

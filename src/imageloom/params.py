@@ -89,7 +89,7 @@ def load(section: str, model: type[Model], path: Path) -> Model:
         ParamsError: The file or a value in it is wrong; the message names the line.
     """
     content, node = _read(path)
-    return _checked(TypeAdapter(model), content.get(section) or {}, section, model, node, path)
+    return _checked(TypeAdapter(model), _given(content, section, {}), section, model, node, path)
 
 
 def load_classes(path: Path) -> list[ClassSpec]:
@@ -100,7 +100,7 @@ def load_classes(path: Path) -> list[ClassSpec]:
     """
     content, node = _read(path)
     adapter = TypeAdapter(list[ClassSpec])
-    classes: list[ClassSpec] = _checked(adapter, content.get("classes") or [], "classes", ClassSpec, node, path)
+    classes: list[ClassSpec] = _checked(adapter, _given(content, "classes", []), "classes", ClassSpec, node, path)
     for what in ("name", "label"):
         seen: dict[str, int] = {}
         for number, spec in enumerate(classes):
@@ -127,6 +127,11 @@ def load_all(path: Path) -> dict[str, Any]:
         ParamsError: The file is missing or is not YAML.
     """
     return _read(path)[0]
+
+
+def _given(content: dict[str, Any], section: str, default: Any) -> Any:
+    value = content.get(section)
+    return default if value is None else value
 
 
 def check_sections(known: Iterable[str], path: Path) -> None:
@@ -159,6 +164,9 @@ def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
+        _refuse_repeated_keys(node, path)
+    except RecursionError:
+        raise ParamsError(f"{path.name}: an alias holds itself", "write the values out") from None
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
@@ -173,7 +181,6 @@ def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
             f"{path.name}:1: must be sections with keys, not a {type(content).__name__}",
             "start from the one in the repository",
         )
-    _refuse_repeated_keys(node, path)
     return content, node
 
 

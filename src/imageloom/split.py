@@ -1,18 +1,18 @@
 """Stage `split`: puts every picture on one side, train, validation or test, for ever.
 
 Pictures of a near-duplicate group stay together. `hash` places a group by a hash of the seed and the group's root, so
-that no picture that comes later can move one that is there; parts are exact only on average. `stratified` walks through
-each class in the order of arrival and deals the sides out in turn, which is exact for small sets and moves nothing
-either, since new pictures come last.
+that no picture that comes later can move one that is there; parts are exact only on average. `stratified` deals the
+sides out in turn within each class, which is exact for small sets, and remembers them in data/split/dealt.json.
 """
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from imageloom import console, tables
+from imageloom import console, files, tables
 from imageloom.errors import DataError
 from imageloom.files import Paths
 from imageloom.params import StageParams
@@ -42,7 +42,9 @@ def run(params: Params, paths: Paths) -> None:
         DataError: A class has no picture on some side.
     """
     rows = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
-    sides = _by_hash(rows, params) if params.method == "hash" else _stratified(rows, params)
+    dealt = paths.split.with_name("dealt.json")
+    by_hash = params.method == "hash"
+    sides = _by_hash(rows, params) if by_hash else _stratified(rows, params, _remembered(params, dealt))
     split = [
         {
             "id": row["id"],
@@ -56,6 +58,10 @@ def run(params: Params, paths: Paths) -> None:
     ]
     counts = Counter((row["class"], row["side"]) for row in split)
     _require_every_side(counts, params)
+    if by_hash:
+        dealt.unlink(missing_ok=True)
+    else:
+        files.write_json(dealt, {"params": params.model_dump(), "sides": sides})
     tables.write(paths.split, split, tables.SPLIT)
     for name in sorted({row["class"] for row in split}):
         parts = ", ".join(f"{counts[name, side]:,} {side}" for side in tables.SIDES)
@@ -78,26 +84,37 @@ def _side_of(fraction: float, params: Params) -> str:
     return "validation" if fraction < params.test + params.validation else "train"
 
 
-def _stratified(rows: list[dict[str, Any]], params: Params) -> dict[str, str]:
-    """Side of each group, dealt out within the class of its root.
+def _stratified(rows: list[dict[str, Any]], params: Params, known: dict[str, str]) -> dict[str, str]:
+    """Side of each group: the one that is `known`, else the next that is dealt out within the class of its root.
 
     Of the first n pictures of a class, test has got n * test and validation n * validation, to within one.
-    Pictures that are not kept take their turn as well, since marking one must not move the others.
     """
-    roots = [row for row in rows if row["id"] == row["group"]]
-    roots.sort(key=lambda row: (row["crawl"], _fraction(row["group"], params.seed)))
     dealt: dict[str, Counter[str]] = {}
-    sides: dict[str, str] = {}
+    roots = [row for row in rows if row["id"] == row["group"]]
     for row in roots:
+        if row["group"] in known:
+            dealt.setdefault(row["class"], Counter())[known[row["group"]]] += 1
+    sides = dict(known)
+    shares = {"test": params.test, "validation": params.validation, "train": 1 - params.test - params.validation}
+    for row in sorted(roots, key=lambda row: (row["crawl"], _fraction(row["group"], params.seed))):
+        if row["group"] in known:
+            continue
         counts = dealt.setdefault(row["class"], Counter())
-        turn = sum(counts.values()) + 1
-        shares = {"test": params.test, "validation": params.validation, "train": 1 - params.test - params.validation}
+        turn = counts.total() + 1
         empty = [name for name in tables.SIDES if not counts[name]]
         # The first three pictures of a class serve one side each; after that the side most behind its share is next.
         side = empty[0] if empty else max(shares, key=lambda name: shares[name] * turn - counts[name])
         counts[side] += 1
         sides[row["group"]] = side
     return sides
+
+
+def _remembered(params: Params, dealt: Path) -> dict[str, str]:
+    """Sides that were dealt out before by the same parameters; none where there are none, or by others."""
+    if not dealt.exists():
+        return {}
+    content = files.read_json(dealt, "split")
+    return dict(content["sides"]) if content["params"] == params.model_dump() else {}
 
 
 def _require_every_side(counts: Counter[tuple[str, str]], params: Params) -> None:

@@ -90,7 +90,7 @@ def read(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
         DataError: It is missing, damaged, or has other columns.
     """
     with _told(path, made_by):
-        return pq.read_table(path, schema=schema)
+        return pq.read_table(path).select(schema.names).cast(schema)
 
 
 def read_batches(path: Path, schema: pa.Schema, made_by: str) -> Iterator[pa.RecordBatch]:

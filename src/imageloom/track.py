@@ -180,7 +180,7 @@ def _result(settings: Params, paths: Paths) -> Result:
     flat["model.version"] = predictor.version
     metrics = _metrics(scores)
     tags = {**_revision(paths.root), "imageloom.result": _digest([flat, metrics])}
-    return Result(flat, metrics, tags, _artifacts(paths), predictor.labels, _example(split, paths))
+    return Result(flat, metrics, tags, _artifacts(settings, paths), predictor.labels, _example(split, paths))
 
 
 def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -253,13 +253,15 @@ def _git(root: Path, *words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _artifacts(paths: Paths) -> list[tuple[Path, str]]:
+def _artifacts(settings: Params, paths: Paths) -> list[tuple[Path, str]]:
     reports = [paths.reports / name for name in ("index.html", "metrics.json")] + sorted(paths.reports.glob("*.csv"))
     found = [(path, "reports") for path in reports if path.is_file()]
     found += [(path, "reports/figures") for path in sorted((paths.reports / "figures").glob("*.png"))]
     crawl = paths.reports / "scrape" / "diff.json"
     found += [(crawl, "reports/scrape")] if crawl.is_file() else []
-    return [*found, (paths.split, "data"), (paths.params, "")]  # the split: `versions_that_saw` looks it up
+    if without_secrets(settings.tracking_uri) == settings.tracking_uri:
+        found.append((paths.params, ""))
+    return [*found, (paths.split, "data")]  # `versions_that_saw` looks it up
 
 
 def _example(split: list[dict[str, Any]], paths: Paths) -> bytes | None:

@@ -1,6 +1,5 @@
 """Stage `train`: fits a classifier on the features of the training pictures, by the recipe `train.recipe`."""
 
-import csv
 from typing import Any, Literal
 
 import numpy as np
@@ -38,10 +37,10 @@ def run(settings: Params, paths: Paths) -> None:
         about = {
             "recipe": settings.recipe,
             "classes": [{"name": spec.name, "label": spec.label} for spec in classes],
-            "input": {"aspect": (store.recipe() or {})["aspect"]},
+            "input": {"aspect": store.made_by()["aspect"]},
         }
         files.write_json(folder / "classifier.json", about)
-    _write_history(history, paths)
+    files.write_csv(paths.reports / "history.csv", list(history[0]), [list(row.values()) for row in history])
     chosen = next(row for row in history if row["chosen"])
     console.say(
         f"train: {settings.recipe} on {len(sides['train'].classes):,} pictures, C = {chosen['C']:g}; "
@@ -72,11 +71,3 @@ def _side(table: Any, side: str, classes: list[ClassSpec], store: FeatureStore) 
     rows = [row for row in table.to_pylist() if row["side"] == side]
     labels = np.array([number[row["class"]] for row in rows])
     return Data(store.read([row["id"] for row in rows]), labels)
-
-
-def _write_history(history: list[dict[str, Any]], paths: Paths) -> None:
-    target = paths.reports / "history.csv"
-    with files.atomic_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)

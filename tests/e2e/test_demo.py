@@ -97,6 +97,16 @@ def test_a_function_that_changes_the_outcome_runs_all_that_follows(demo, tmp_pat
     assert re.findall(r"Running stage '(\w+)'", log) == ["split", "train", "evaluate"]
 
 
+def test_a_stage_that_fails_takes_nothing_away(demo, tmp_path):
+    clone = demo.copy(tmp_path / "clone")
+    model = (clone.root / "models/export/model.tflite").read_bytes()
+    clone.configure(export={"tolerance": 1e-15})
+    said = clone.run("dvc", "repro", code=255)
+    assert "error: " in said
+    assert (clone.root / "models/export/model.tflite").read_bytes() == model
+    assert "accuracy" in clone.run("imageloom", "summary")
+
+
 @pytest.mark.parametrize("stage", ["embed", "clean", "split", "train", "evaluate", "track"])
 def test_only_backbone_and_export_import_tensorflow(demo, tmp_path, stage):
     clone = demo.copy(tmp_path / "clone")

@@ -5,30 +5,40 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from imageloom import graphs
 from imageloom.errors import ModelError
 
+# Sides of pictures that published image feature vectors take, and their names end in.
+_SIZES = {"96", "128", "160", "192", "224", "240", "256", "260", "288", "299", "300", "320", "331", "380", "384", "448"}
 
-def fetch(handle: str, target: Path) -> None:
+
+def fetch(handle: str, target: Path, root: Path) -> None:
     """Copies the module's SavedModel to `target`, which must not exist.
 
     Addresses are resolved by `tensorflow_hub` itself, with its cache and its `?tf-hub-format=compressed` protocol.
 
+    Args:
+        handle: An https address, or the path of a folder or a `.tar.gz`.
+        target: The folder to make.
+        root: What a relative path is below.
+
     Raises:
         ModelError: There is no such module, or it cannot be had.
     """
-    hint = "give an https address, or a folder or .tar.gz that holds a TF-Hub image feature vector"
+    hint = "give an https address, a folder or a .tar.gz of a TF-Hub image feature vector, or mobilenet_v2_100_224"
     try:
         if re.match(r"https?://", handle):
+            graphs.tensorflow()  # quietly; tensorflow_hub imports it too
             import tensorflow_hub
 
             shutil.copytree(tensorflow_hub.resolve(handle), target)
         elif handle.endswith((".tar.gz", ".tgz")):
-            with tarfile.open(handle) as archive:
+            with tarfile.open(root / handle) as archive:
                 archive.extractall(target, filter="data")
         else:
-            shutil.copytree(handle, target)
+            shutil.copytree(root / handle, target)
     except Exception as fault:  # urllib, tarfile, shutil and TensorFlow each raise their own
-        reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        reason = getattr(fault, "strerror", None) or next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         raise ModelError(f"cannot get the backbone {handle!r}: {reason}", hint) from fault
     if not (target / "saved_model.pb").is_file():
         raise ModelError(f"{handle!r} holds no saved_model.pb", hint)
@@ -36,6 +46,5 @@ def fetch(handle: str, target: Path) -> None:
 
 def size_from(handle: str) -> int:
     """The picture size that a module's name ends in, such as `mobilenet_v2_100_224/feature_vector/5`; 224 if none."""
-    sizes = re.findall(r"[_-](\d{2,3})(?=/|$|[_-]|\.)", handle)
-    plausible = [int(size) for size in sizes if int(size) >= 64 and int(size) % 16 == 0]
-    return plausible[-1] if plausible else 224
+    sizes = [size for size in re.findall(r"(?<=[_-])\d{2,3}(?=/|$|[_-]|\.)", handle) if size in _SIZES]
+    return int(sizes[-1]) if sizes else 224

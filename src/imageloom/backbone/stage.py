@@ -33,7 +33,7 @@ class Params(StageParams):
         default=None,
         ge=32,
         le=1024,
-        description="side of the pictures it sees, in pixels; the module's own if not given",
+        description="side of the pictures it sees, in pixels; the one in the module's name, or 224, if not given",
     )
 
 
@@ -49,7 +49,7 @@ def run(params: Params, paths: Paths) -> None:
         if params.module == PACKAGED:
             _save_packaged(saved_model, size)
         else:
-            hub.fetch(params.module, saved_model)
+            hub.fetch(params.module, saved_model, paths.root)
         length = _convert(saved_model, folder / "backbone.tflite", size)
         about = {
             "module": params.module,
@@ -70,18 +70,20 @@ def _save_packaged(target: Path, size: int) -> None:
 def _convert(saved_model: Path, target: Path, size: int) -> int:
     """Writes the module's graph for one picture as TFLite, checks that both agree, and returns the vectors' length."""
     tf = graphs.tensorflow()
-
-    module = tf.saved_model.load(str(saved_model))
-    graph = tf.function(lambda images: graphs.feature_vectors(module, images))
     try:
+        module = tf.saved_model.load(str(saved_model))
+        graph = tf.function(lambda images: graphs.feature_vectors(module, images))
         concrete = graph.get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
-    except (TypeError, ValueError) as fault:
-        reason = str(fault).strip().splitlines()[0]
+        content = graphs.to_tflite(concrete, module)
+    except ModelError:
+        raise
+    except Exception as fault:  # each step has its own ways to refuse a module
+        reason = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         raise ModelError(
-            f"the module does not take pictures of {size} x {size}: {reason}",
-            "set backbone.image_size to the module's own",
+            f"the module does not take pictures of {size} x {size}, or does not convert: {reason}",
+            "set backbone.image_size to the module's own, or choose another image feature vector",
         ) from fault
-    target.write_bytes(graphs.to_tflite(concrete, module))
+    target.write_bytes(content)
     engine = Engine(target)
     picture = _test_picture(size)
     expected = np.asarray(concrete(tf.constant(picture[np.newaxis] / np.float32(255))))[0]

@@ -3,7 +3,6 @@
 Exact duplicates (the same bytes at several addresses) become one row with a count of copies.
 """
 
-import csv
 from collections import Counter
 from typing import Any
 
@@ -84,15 +83,12 @@ def _require_two_classes(rows: list[dict[str, Any]]) -> None:
         why = Counter(row["reason"] for row in rows if not row["kept"])
         left_out = "not used were: " + ", ".join(f"{count} {reason}" for reason, count in why.items())
         raise DataError(
-            f"pictures of {len(classes)} classes are left ({', '.join(classes) or 'none'}); two or more are needed",
+            f"two classes or more need pictures; those left are of {', '.join(classes) or 'none'}",
             left_out if why else "add pictures of another class",
         )
 
 
 def _write_summary(counts: Counter[tuple[str, str]], copies: int, paths: Paths) -> None:
-    target = paths.reports / "clean" / "summary.csv"
-    with files.atomic_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["class", "outcome", "pictures"])
-        writer.writerows([*key, count] for key, count in sorted(counts.items()))
-        writer.writerow(["", "exact copies", copies])
+    rows: list[list[Any]] = [[*key, count] for key, count in sorted(counts.items())]
+    header = ["class", "outcome", "pictures"]
+    files.write_csv(paths.reports / "clean" / "summary.csv", header, [*rows, ["", "exact copies", copies]])

@@ -103,6 +103,7 @@ def _figure(width: float, height: float) -> Any:
     import matplotlib
     from matplotlib.figure import Figure
 
+    matplotlib.rcdefaults()  # a user's own settings would change the bytes
     matplotlib.rcParams["font.family"] = _fonts()
     return Figure(figsize=(width, height), layout="constrained", dpi=110)
 

@@ -60,6 +60,9 @@ def macro_f1(hits: np.ndarray, support: np.ndarray, predicted: np.ndarray) -> fl
 def bootstrap(actual: np.ndarray, predicted: np.ndarray, classes: int, samples: int) -> tuple[Interval, Interval]:
     """Accuracy and macro-F1 with 95 % percentile intervals (Efron and Tibshirani 1993, chapter 13).
 
+    Drawing again from a few pictures that were all answered right finds no doubt at all. So the interval of accuracy is
+    no narrower than Wilson's, and that of macro-F1, where no draw differs from another, is that of accuracy.
+
     Args:
         actual: int[N] class numbers below `classes`.
         predicted: int[N].
@@ -81,8 +84,19 @@ def bootstrap(actual: np.ndarray, predicted: np.ndarray, classes: int, samples: 
     drawn = np.array([both(random.integers(0, number, number)) for _ in range(samples)])  # [samples, 2]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     values = both(np.arange(number))
-    accuracy, f1 = (Interval(value, float(lo), float(hi)) for value, lo, hi in zip(values, low, high, strict=True))
-    return accuracy, f1
+    least, most = wilson(values[0], number)
+    accuracy = Interval(values[0], min(float(low[0]), least), max(float(high[0]), most))
+    if low[1] == high[1]:
+        return accuracy, Interval(values[1], min(values[1], accuracy.low), max(values[1], accuracy.high))
+    return accuracy, Interval(values[1], float(low[1]), float(high[1]))
+
+
+def wilson(share: float, number: int) -> tuple[float, float]:
+    """Bounds of a share that was found in `number` trials, 95 % (Wilson 1927)."""
+    z2 = 1.959964**2
+    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
+    half = np.sqrt(z2 * (share * (1 - share) / number + z2 / (4 * number**2))) / (1 + z2 / number)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def majority_baseline(train: np.ndarray, test: np.ndarray) -> float:

@@ -4,10 +4,8 @@ Writes reports/metrics.json, CSV tables for `dvc plots`, figures, and reports/in
 file and no network.
 """
 
-import csv
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,13 +116,13 @@ def _measure(outcome: Outcome, params: Params) -> dict[str, Any]:
 
 def _write_tables(outcome: Outcome, paths: Paths) -> None:
     names = [spec["name"] for spec in outcome.classes]
-    _write_csv(
+    files.write_csv(
         paths.reports / "confusion.csv",
         ["actual", "predicted"],
         [[names[a], names[p]] for a, p in zip(outcome.actual, outcome.predicted, strict=True)],
     )
     rows = zip(outcome.rows, outcome.predicted, outcome.losses, outcome.probabilities, strict=True)
-    _write_csv(
+    files.write_csv(
         paths.reports / "predictions.csv",
         ["id", "actual", "predicted", "loss", *names],
         [
@@ -132,13 +130,6 @@ def _write_tables(outcome: Outcome, paths: Paths) -> None:
             for row, p, loss, shares in rows
         ],
     )
-
-
-def _write_csv(target: Path, header: list[str], rows: list[list[Any]]) -> None:
-    with files.atomic_file(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def _thumbnails(outcome: Outcome, params: Params, paths: Paths) -> dict[str, list[report.Thumbnail]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from imageloom.params import StageParams
 from imageloom.recipes.head import Head
@@ -18,7 +18,7 @@ from imageloom.recipes.head import Head
 class ProbeParams(StageParams):
     """How the probe is fitted."""
 
-    c: list[float] = Field(
+    c: list[PositiveFloat] = Field(
         default=[0.001, 0.003, 0.01, 0.03, 0.1, 1.0],
         min_length=1,
         description="inverse regularisation strengths to choose from, on the validation pictures",
@@ -48,9 +48,9 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> tup
     Returns:
         The head, and one row per C that was tried: losses and accuracies on both sides, and which was chosen.
     """
-    mean, scale = train.features.mean(axis=0), train.features.std(axis=0)
+    mean, scale = train.features.mean(axis=0, dtype=np.float64), train.features.std(axis=0, dtype=np.float64)
     scale = np.where(scale > 1e-6, scale, 1)  # a feature that never changes tells nothing
-    standardised = ((train.features - mean) / scale).astype(np.float64)
+    standardised = (train.features - mean) / scale
     weights = len(train.classes) / (classes * np.bincount(train.classes, minlength=classes))  # [K]
     heads, history = [], []
     for c, kernel, bias in _regress(standardised, train.classes, weights if params.balanced else None, params):
