@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imageloom import predict
+from imageloom import console
 from imageloom.predictor import Predictor
 
 RED, GREEN = (240, 20, 10), (20, 230, 10)
@@ -50,7 +50,7 @@ def test_text_shows_labels_bars_and_percentages_in_one_column(exported_model, pi
     assert [row.split()[0] for row in rows] == ["红", "green", "blue"]
     assert all(row.endswith("%") for row in rows)
     assert rows[0].count("█") > rows[1].count("█")
-    assert len({predict._columns(row) for row in rows}) == 1  # 红 takes two columns
+    assert len({console.columns(row) for row in rows}) == 1  # 红 takes two columns
 
 
 def test_top_limits_the_classes(exported_model, pictures):

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -32,6 +33,12 @@ def error(line: str) -> None:
     """Prints a line that begins with `error:` to standard error, for a fault that does not end the command."""
     sys.stderr.write(f"error: {line}\n")
     sys.stderr.flush()
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal the text takes: two for a Chinese character, none for an accent of its own."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,10 +139,10 @@ def _show_text(paths: Sequence[Path], outcomes: Iterable[Outcome], top: int | No
             continue
         console.say(_readable(f"{path}: {outcome.label}"))
         ranked = outcome.to_dict(top or SHOWN)["predictions"]
-        width = max(_columns(_readable(one["label"])) for one in ranked)
+        width = max(console.columns(_readable(one["label"])) for one in ranked)
         for one in ranked:
             label = _readable(one["label"])
-            padding = " " * (width - _columns(label))
+            padding = " " * (width - console.columns(label))
             console.say(f"  {label}{padding}  {_readable(_bar(one['probability']))} {one['probability']:7.1%}")
     return failed
 
@@ -172,12 +171,6 @@ def _readable(text: str) -> str:
     text = "".join(letter if letter.isprintable() or letter in joiners else "\ufffd" for letter in text)
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text takes: two for a Chinese character, none for an accent of its own."""
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
 
 
 def _bar(probability: float) -> str:

@@ -1,7 +1,6 @@
 """`imageloom summary`: how good the last model is, what it was made from, and what to do next."""
 
 import argparse
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +65,10 @@ def _pictures(pictures: dict[str, dict[str, int]]) -> list[str]:
     names = list(pictures["train"])
     rows = [[name, *(f"{pictures[side][name]:,}" for side in tables.SIDES)] for name in names]
     rows = [["pictures", *tables.SIDES], *rows]
-    first = max(_columns(row[0]) for row in rows)
+    first = max(console.columns(row[0]) for row in rows)
     width = max(len(cell) for row in rows for cell in row[1:])
-    return [
-        "  ".join([row[0] + " " * (first - _columns(row[0])), *(cell.rjust(width) for cell in row[1:])]) for row in rows
-    ]
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    return sum(
-        2 if unicodedata.east_asian_width(letter) in "WF" else unicodedata.combining(letter) == 0 for letter in text
-    )
+    padded = [[row[0] + " " * (first - console.columns(row[0])), *(cell.rjust(width) for cell in row[1:])] for row in rows]
+    return ["  ".join(cells) for cells in padded]
 
 
 def _mlflow_run(paths: Paths) -> str:
