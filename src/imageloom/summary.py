@@ -67,8 +67,8 @@ def _pictures(pictures: dict[str, dict[str, int]]) -> list[str]:
     rows = [["pictures", *tables.SIDES], *rows]
     first = max(console.columns(row[0]) for row in rows)
     width = max(len(cell) for row in rows for cell in row[1:])
-    padded = [[row[0] + " " * (first - console.columns(row[0])), *(cell.rjust(width) for cell in row[1:])] for row in rows]
-    return ["  ".join(cells) for cells in padded]
+    names = [row[0] + " " * (first - console.columns(row[0])) for row in rows]
+    return ["  ".join([name, *(cell.rjust(width) for cell in row[1:])]) for name, row in zip(names, rows, strict=True)]
 
 
 def _mlflow_run(paths: Paths) -> str:
