@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -106,6 +108,56 @@ def test_every_address_has_a_row_whatever_became_of_it(site: Any, tmp_path: Path
     assert "not_image" in said
     assert "gone (HTTP 404)" in said
     assert "http_error (HTTP 500)" in said
+
+
+def test_failures_are_shown_by_examples_of_each_cause(site: Any, tmp_path: Path, capsys: Any) -> None:
+    pages = {f"page{n}.jpg": b"<html>" for n in range(7)}
+    hidden = (200, {"X-Robots-Tag": "noai"}, picture())
+    wide = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + (40_000).to_bytes(4, "big") * 2 + b"\x08\2\0\0\0"
+    wide += zlib.crc32(wide[12:]).to_bytes(4, "big") + b"\0\0\0\0IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
+    gallery(
+        site, cat={"1.jpg": picture(), "hidden.jpg": hidden, **pages}, dog={"2.jpg": picture("blue"), "b.png": wide}
+    )
+    assert scrape(project(tmp_path, from_site(site))) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("  not_image, such as:")
+    shown = [line for line in lines[start + 1 :] if line.startswith(f"    {site.address}/cat/page")]
+    assert len(shown) == 5
+    assert all(line.endswith(")") for line in shown)
+    assert "  too many pixels (bomb), such as:" in lines
+    assert "every address with its status and error is in data/raw/manifest.parquet" in lines[-1]
+    assert not any("hidden.jpg" in line for line in lines)
+
+
+def test_what_is_lost_since_the_last_crawl_is_told(tmp_path: Path, capsys: Any) -> None:
+    for name in ("cat", "dog", "hen"):
+        (tmp_path / "data/pictures" / name).mkdir(parents=True)
+        (tmp_path / "data/pictures" / name / "1.jpg").write_bytes(picture(size=20 + ord(name[0])))
+    folder = project(tmp_path, "  - kind: folder", classes="[]")
+    assert scrape(folder) == 0
+    assert "warning" not in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "data/pictures/hen")
+    (tmp_path / "data/pictures/stray.JPG").write_bytes(picture())
+    (tmp_path / "data/pictures/notes.txt").write_text("no picture")
+    assert scrape(folder) == 0
+    warnings = capsys.readouterr().err
+    assert "1 pictures in no class's folder are passed over, such as 'stray.JPG'" in warnings
+    assert "no source has the class 'hen' any more" in warnings
+    assert warnings.count("warning") == 2
+
+
+def test_a_next_page_that_is_not_found_any_more_is_told(site: Any, tmp_path: Path, capsys: Any) -> None:
+    gallery(site, cat={"1.jpg": picture()}, dog={"2.jpg": picture("blue")})
+    site.routes |= {"/more": b"<img src=/cat/3.jpg>", "/cat/3.jpg": picture("lime")}
+    site.routes["/cat"] += b"<a rel=next href=/more>"
+    entry = from_site(site).replace("item:", "next: 'a[rel=next]', item:")
+    folder = project(tmp_path, entry)
+    assert [scrape(folder), scrape(folder)] == [0, 0]
+    assert "check next" not in capsys.readouterr().err
+    site.routes["/cat"] = site.routes["/cat"].replace(b"rel=next", b"class=on")
+    assert scrape(folder) == 0
+    error = capsys.readouterr().err
+    assert "1 known addresses are not listed any more: no page has 'a[rel=next]', check next" in error
 
 
 def test_a_second_crawl_downloads_nothing_that_it_has(tmp_path: Path) -> None:
@@ -417,6 +469,34 @@ def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path, free_port: int) -> 
     assert rows[0]["url"].startswith(f"http://127.0.0.1:{free_port}/defective/")
 
 
+def test_the_demo_at_another_port_is_the_same_gallery(tmp_path: Path, free_port: int) -> None:
+    classes = "[{name: functional}, {name: defective}]"
+    with DemoGallery(limit=1) as elsewhere:  # its port is taken while it runs, and free after it
+        other_port = int(elsewhere.address.rpartition(":")[2])
+    folder = project(tmp_path, f"  - {{kind: demo, limit: 3, port: {free_port}}}", classes)
+    assert scrape(folder) == 0
+    first = manifest(folder)
+    project(folder, f"  - {{kind: demo, limit: 2, port: {other_port}}}", classes)
+    assert scrape(folder) == 0
+    rows = manifest(folder)
+    assert [row["sha256"] for row in rows] == [row["sha256"] for row in first]
+    assert {row["url"].split("/")[2] for row in rows} == {f"127.0.0.1:{other_port}"}
+    assert Counter(row["http_status"] for row in rows if row["status"] == "unchanged") == {304: 4}
+
+
+def test_addresses_that_two_ports_gave_become_one(tmp_path: Path) -> None:
+    with Ledger(None, tmp_path / "manifest.parquet") as ledger:
+        row: dict[str, Any] = dict.fromkeys(tables.MANIFEST.names)
+        for port, source in ((1, "demo"), (2, "demo"), (3, "demo"), (1, "gallery")):
+            url = f"http://127.0.0.1:{port}/cat/{source}.png?a=b"
+            ledger.record(row | {"url": url, "class": "cat", "source": source, "page": url, "title": str(port)})
+        ledger.move("demo", "127.0.0.1:3")
+        assert list(ledger.select("SELECT url, page, title FROM rows ORDER BY url")) == [
+            ("http://127.0.0.1:1/cat/gallery.png?a=b", "http://127.0.0.1:1/cat/gallery.png?a=b", "1"),
+            ("http://127.0.0.1:3/cat/demo.png?a=b", "http://127.0.0.1:3/cat/demo.png?a=b", "3"),
+        ]
+
+
 @pytest.fixture
 def free_port(site: Any) -> int:
     """A port that was free a moment ago: the site's own, after it is closed."""
@@ -442,6 +522,10 @@ def test_pictures_of_a_source_that_was_taken_out_are_kept_and_not_used(site: Any
     )
     assert {row["source"]: row["used"] for row in manifest(folder)} == {"gallery": False, "folder": True}
     assert len(stored(folder)) == 4
+    project(folder, "  - kind: folder")
+    assert scrape(folder) == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert table == [["class", "unchanged", "pictures"], ["cat", "1", "1"], ["dog", "1", "1"]]
     project(folder, from_site(site))
     assert scrape(folder) == 0
     assert {row["source"]: row["used"] for row in manifest(folder)} == {"gallery": True, "folder": False}

@@ -7,11 +7,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from imageloom.errors import ImageloomError
 
 # A stage's name, in `dvc.yaml`, `params.yaml` and `flows` alike -> where its `Params` and `run(params, paths)` stand;
-# one with `add_arguments(parser)` can be asked for more, and is run as `run(params, paths, arguments)`.
+# one with `add_arguments(parser)` can be asked for more, and is run as `run(params, paths, arguments)`; `more_params()`
+# gives what its help tells about beside its section.
 STAGES = {
     "backbone": "imageloom.backbone.stage",
     "scrape": "imageloom.scrape",
@@ -22,6 +24,19 @@ STAGES = {
     "evaluate": "imageloom.evaluate.stage",
     "export": "imageloom.export",
     "track": "imageloom.track",
+}
+
+# What each is for.
+PURPOSES = {
+    "backbone": "get the pretrained network, as a graph that every later stage runs",
+    "scrape": "crawl the sources, and keep every picture with where it came from",
+    "embed": "turn every picture into the features that the network sees in it",
+    "clean": "leave out what cannot be used: copies, near copies, and pictures without a label",
+    "split": "decide which pictures are trained on, and which only test the model",
+    "train": "fit a classifier on the features of the training pictures",
+    "evaluate": "measure the classifier on the test pictures, and write the report",
+    "export": "join network and classifier into the model that is served",
+    "track": "log parameters, measures and model with MLflow",
 }
 
 # Commands beside the stages -> module with `add_arguments(parser)` and `run(arguments)`, and what it is for.
@@ -45,11 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _quiet()
     arguments = sys.argv[1:] if argv is None else list(argv)
-    command = next((word for word in arguments if not word.startswith("-")), "")
     try:
+        command = _command(arguments)
+        parsed = _parser(command).parse_args(arguments)
         if command in STAGES:
-            return _run_stage(command, arguments)
-        return _run_command(command, arguments)
+            return _run_stage(command, parsed)
+        return importlib.import_module(COMMANDS[command][0]).run(parsed) or 0
     except ImageloomError as fault:
         return _fail(fault.message, fault.hint)
     except KeyboardInterrupt:
@@ -62,56 +78,82 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("out of memory", "close other programs, or use fewer workers")
 
 
-def _run_stage(name: str, arguments: list[str]) -> int:
-    from imageloom import params
-    from imageloom.files import Paths
+def _command(arguments: Sequence[str]) -> str:
+    """The command's name: the first word, or nothing where that asks for help.
 
-    stage = importlib.import_module(STAGES[name])
-    parser = argparse.ArgumentParser(
-        prog=f"imageloom {name}",
-        description=(stage.__doc__ or "").strip(),
-        epilog=_describe_params(name, stage.Params),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_project(parser)
-    asks_for_more = hasattr(stage, "add_arguments")
-    if asks_for_more:
-        stage.add_arguments(parser)
-    arguments.remove(name)
-    parsed = parser.parse_args(arguments)
-    paths = Paths(parsed.project.resolve())
-    params.check_sections([*OTHER_SECTIONS, *STAGES], paths.params)
-    stage.run(params.load(name, stage.Params, paths.params), paths, *([parsed] if asks_for_more else []))
-    return 0
+    Raises:
+        ImageloomError: It is no command.
+    """
+    word = arguments[0] if arguments else ""
+    known = [*STAGES, *COMMANDS]
+    if word in ("", "-h", "--help", *known):
+        return word
+    if word.startswith("-"):
+        raise ImageloomError(f"{word} stands before the command", f"options come after it: imageloom COMMAND {word}")
+    from imageloom.params import nearest
+
+    raise ImageloomError(f"no command {word!r}", nearest(word, known))
 
 
-def _run_command(name: str, arguments: list[str]) -> int:
+def _parser(command: str) -> argparse.ArgumentParser:
+    """Knows every command, and the options of one: what others can be asked is in modules that take long to load."""
     parser = argparse.ArgumentParser(
         prog="imageloom",
         description="From web pages, URL lists and folders of pictures to a served image classifier.",
         epilog="`dvc repro` runs every stage that is out of date; `imageloom COMMAND --help` tells about one.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for stage, module in STAGES.items():
-        commands.add_parser(stage, help=f"stage of the pipeline, see {module}")
+    for stage, purpose in PURPOSES.items():
+        child = commands.add_parser(
+            stage, help=f"stage: {purpose}", formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if stage == command:
+            _add_stage(child, stage)
     for other, (module, purpose) in COMMANDS.items():
         child = commands.add_parser(other, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
-        if other == name:
+        if other == command:
             importlib.import_module(module).add_arguments(child)
-    parsed = parser.parse_args(arguments)
-    return importlib.import_module(COMMANDS[parsed.command][0]).run(parsed) or 0
+    return parser
 
 
-def _add_project(parser: argparse.ArgumentParser) -> None:
+def _add_stage(parser: argparse.ArgumentParser, name: str) -> None:
+    stage = importlib.import_module(STAGES[name])
+    parser.description = (stage.__doc__ or "").strip()
+    models = {f"section {name!r} of params.yaml": stage.Params}
+    if hasattr(stage, "more_params"):
+        models |= stage.more_params()
+    parser.epilog = "\n\n".join(
+        "\n".join([f"{what}:", *(_describe(model) or ["  nothing can be set"])]) for what, model in models.items()
+    )
     parser.add_argument("-C", "--project", type=Path, default=Path(), metavar="DIR", help="folder of params.yaml")
+    if hasattr(stage, "add_arguments"):
+        stage.add_arguments(parser)
 
 
-def _describe_params(name: str, model: type) -> str:
-    lines = [f"section {name!r} of params.yaml:"]
-    for key, field in model.model_fields.items():  # type: ignore[attr-defined]
-        default = "" if field.is_required() else f" (default: {field.get_default(call_default_factory=True)!r})"
-        lines.append(f"  {key}: {field.description or ''}{default}")
-    return "\n".join(lines)
+def _run_stage(name: str, parsed: argparse.Namespace) -> int:
+    from imageloom import params
+    from imageloom.files import Paths
+
+    stage = importlib.import_module(STAGES[name])
+    paths = Paths(parsed.project.resolve())
+    params.check_sections([*OTHER_SECTIONS, *STAGES], paths.params)
+    more = [parsed] if hasattr(stage, "add_arguments") else []
+    stage.run(params.load(name, stage.Params, paths.params), paths, *more)
+    return 0
+
+
+def _describe(model: Any, indent: str = "  ") -> list[str]:
+    """A line for each key, and those of a nested model below the key that leads to it."""
+    lines = []
+    for key, field in model.model_fields.items():
+        kinds = (field.annotation, *getattr(field.annotation, "__args__", ()))
+        nested = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+        told = nested is not None or field.is_required()
+        default = "" if told else f" (default: {field.get_default(call_default_factory=True)!r})"
+        needed = " (needed)" if field.is_required() else ""
+        lines.append(f"{indent}{key}: {field.description or ''}{default}{needed}")
+        lines += _describe(nested, f"{indent}  ") if nested is not None else []
+    return lines
 
 
 def _fail(message: str, hint: str) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator
 
 from imageloom import files, tables
 from imageloom import params as parameters
@@ -31,7 +31,7 @@ from imageloom.fetch.retry import retry
 from imageloom.fetch.status import GOOD, Status
 from imageloom.fetch.store import Store
 from imageloom.files import Paths
-from imageloom.params import UNLABELLED, StageParams, nearest
+from imageloom.params import UNLABELLED, ClassSpec, StageParams, nearest
 from imageloom.sources import registry
 from imageloom.sources.source import Candidate, Context, Source
 
@@ -88,6 +88,12 @@ class Params(StageParams):
             return None
         model = registry.model_of(value["sources"][loc[1]])
         return dict(model.model_fields) if model else None
+
+
+def more_params() -> dict[str, type[BaseModel]]:
+    """What can stand in an entry of `sources`, of each kind, and in one of `classes`."""
+    kinds = {f"an entry of sources, of the kind {kind}": registry.model_of({"kind": kind}) for kind in registry.KINDS}
+    return {what: model for what, model in kinds.items() if model} | {"an entry of the section 'classes'": ClassSpec}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +166,9 @@ class _Job:
         ledger = Ledger(path, self.manifest)
         given = [spec.name for spec in parameters.load_classes(self.paths.params)]
         ledger.use([source.kind for source, _ in self.sources], [*given, UNLABELLED] if given else [])
+        for source, _ in self.sources:
+            if source.home is not None:
+                ledger.move(source.kind, source.home)
         return ledger
 
 
@@ -218,6 +227,7 @@ def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
         diff = changes(ledger)
         files.write_json(job.paths.reports / "scrape" / "diff.json", diff)
         say_changes(diff)
+    _warn_of_losses(ledger, job, job.sources if not job.statuses and not crawl.faults else [])
     for fault in crawl.faults[1:]:
         warn(fault.message)
     try:
@@ -226,6 +236,21 @@ def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
         _check(ledger, job.classes)
     finally:
         ledger.remove()
+
+
+def _warn_of_losses(ledger: Ledger, job: _Job, listed: Sequence[tuple[Source, Context]]) -> None:
+    """Says what earlier crawls had and this one, which listed some sources whole, has not: it may be a mistake."""
+    query = """SELECT "class", sum(sha256 IS NOT NULL) FROM now
+               WHERE used AND (sha256 IS NOT NULL OR change = 'gone') GROUP BY 1"""
+    for name, left in ledger.select(query):
+        if name not in (*job.classes, UNLABELLED):
+            warn(f"no source has the class {name!r} any more; {left or 'none'} of its pictures are still used")
+    for source, context in listed:
+        query = "SELECT count(*) FROM now WHERE source = ? AND used AND change = 'not_listed'"
+        [(unlisted,)] = ledger.select(query, source.kind)
+        if unlisted and source.doubt:
+            message = f"{unlisted:,} known addresses are not listed any more: {source.doubt}"
+            warn(f"{context.where} ({source.kind}): {message}")
 
 
 def _preview(job: _Job) -> None:

@@ -187,6 +187,13 @@ class Ledger:
             self._base.executemany("INSERT OR IGNORE INTO classes VALUES (?)", [(name,) for name in classes])
             self.save()
 
+    def move(self, kind: str, home: str) -> None:
+        """Takes what is known of a kind's addresses on any host as known of the same ones on `home`."""
+        away = "source = ? AND host(url) != ?"
+        moved = f"UPDATE OR IGNORE rows SET url = at(url, ?), page = at(page, ?) WHERE {away}"
+        self.change(moved, home, home, kind, home)
+        self.change(f"DELETE FROM rows WHERE {away}", kind, home)  # whose address at home has a row of its own
+
     def export(self) -> None:
         """Writes the manifest, by class and address.
 
@@ -226,6 +233,7 @@ class Ledger:
                 self._base.executescript(_SETTINGS)
             self._base.executescript(_VIEW)
             self._base.create_function("host", 1, host, deterministic=True)
+            self._base.create_function("at", 2, _at, deterministic=True)
 
     def _continues(self) -> bool:
         """Whether the file holds a whole ledger, and the manifest is still the one that it knows."""
@@ -308,6 +316,11 @@ def host(url: str) -> str:
     except ValueError:
         return ""
     return (parts.netloc.rpartition("@")[2] if parts.scheme in ("http", "https") else parts.scheme).lower()
+
+
+def _at(url: str | None, home: str) -> str | None:
+    """The same address on another host."""
+    return urlsplit(url)._replace(netloc=home).geturl() if url else url
 
 
 def storable(value: Any) -> Any:

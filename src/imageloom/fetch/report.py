@@ -24,7 +24,15 @@ PASSING = (Status.TIMEOUT, Status.DNS, Status.HTTP_ERROR, Status.RATE_LIMITED)
 # A class with fewer pictures than this part of what the others have is starved; less is chance.
 ENOUGH = 0.9
 
+EXAMPLES = 5  # of each cause of failure
+
 _GOOD = ", ".join(f"'{status.value}'" for status in GOOD)
+
+# What people read of a row that failed; `bomb` is what `--retry` calls it.
+_CAUSE = """
+    replace(status, 'bomb', 'too many pixels (bomb)')
+    || CASE WHEN coalesce(http_status, 200) IN (200, 304) THEN '' ELSE ' (HTTP ' || http_status || ')' END
+"""
 
 
 def summarise(ledger: Ledger) -> None:
@@ -34,16 +42,22 @@ def summarise(ledger: Ledger) -> None:
     )}  # fmt: skip
     if not counts:
         return
-    pictures = dict(ledger.select('SELECT "class", count(*) FROM now WHERE sha256 IS NOT NULL GROUP BY 1'))
+    pictures = dict(ledger.select('SELECT "class", count(*) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'))
     _say_statuses(counts, {name: [pictures.get(name, 0)] for name, _ in counts}, ["class"], ["pictures"])
-    causes = Counter[str]()
-    for status, code, count in ledger.select(
-        f"SELECT status, http_status, count(*) FROM now WHERE asked AND status NOT IN ({_GOOD}) GROUP BY 1, 2"
-    ):
-        causes[status if code in (None, 200, 304) else f"{status} (HTTP {code})"] += count
-    for cause, count in sorted(causes.items(), key=lambda item: (-item[1], item[0])):
+    failed = f"FROM now WHERE asked AND status NOT IN ({_GOOD})"
+    causes = Counter[str](dict(ledger.select(f"SELECT {_CAUSE}, count(*) {failed} GROUP BY 1")))
+    order = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
+    for cause, count in order:
         bar = "#" * max(1, LONGEST_BAR * count // max(causes.values()))
         say(f"  {cause:<24} {count:>7,} {bar}")
+    for cause, _ in order:
+        if cause.startswith(Status.OPTED_OUT):  # who asked to be forgotten is not named here
+            continue
+        say(f"  {cause}, such as:")
+        for url, error in ledger.select(f"SELECT url, error {failed} AND {_CAUSE} = ? LIMIT {EXAMPLES}", cause):
+            say(f"    {url}" + (f" ({error})" if error else ""))
+    if causes:
+        say("  every address with its status and error is in data/raw/manifest.parquet")
 
 
 def changes(ledger: Ledger) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Demo(Source):
     """The demo's gallery, crawled like any other."""
 
     kind: Literal["demo"] = Field(description="The embedded gallery of solar cells.")
-    port: int = Field(default=DEFAULT_PORT, ge=1, le=65535, description="Where to serve it; part of its addresses.")
+    port: int = Field(default=DEFAULT_PORT, ge=1, le=65535, description="Where to serve it.")
     limit: int | None = Field(default=None, ge=1, description="Show so many pictures of each class; all if not given.")
 
     def classes(self, context: Context) -> tuple[str, ...]:
@@ -27,9 +27,14 @@ class Demo(Source):
         photographs()
         return tuple(known_class(name, context, f"{context.where} (demo)") for name in CLASSES.values())
 
+    @property
+    def home(self) -> str:
+        """Where it is served: at another port it is the same gallery."""
+        return f"127.0.0.1:{self.port}"
+
     def allowed_hosts(self, context: Context) -> Sequence[str]:
         """Where it is served."""
-        return (f"127.0.0.1:{self.port}",)
+        return (self.home,)
 
     def opened(self, context: Context) -> AbstractContextManager[object]:
         """Serves the gallery."""
@@ -37,7 +42,7 @@ class Demo(Source):
 
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """What the gallery's pages show, by the code that crawls galleries."""
-        address = f"http://127.0.0.1:{self.port}"
+        address = f"http://{self.home}"
         gallery = Gallery(
             kind="gallery",
             start={name: f"{address}/{name}/?page=1" for name in CLASSES.values()},

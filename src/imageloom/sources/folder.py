@@ -27,6 +27,9 @@ from imageloom.sources.source import (
 
 DEFAULT = "data/pictures"
 
+# What a picture that lies beside the classes' folders is known by; in them, a file's content decides.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+
 
 class Folder(Source):
     """A folder that holds a folder of pictures for each class; or a pool, whose folders mean nothing."""
@@ -57,6 +60,7 @@ class Folder(Source):
             yield candidate
 
     def _here(self, context: Context) -> Iterator[Candidate]:
+        self._warn_of_strays(context)
         for name, folder in self._folders(context):
             for file in _files(folder):
                 address = place(file, context.root)
@@ -65,6 +69,18 @@ class Folder(Source):
                     continue
                 page = place(file.parent if self.pool else folder, context.root)
                 yield self._candidate(f"file:{address}", name, page, file=file)
+
+    def _warn_of_strays(self, context: Context) -> None:
+        """Tells of pictures beside the classes' folders, which are of no class."""
+        if self.pool:
+            return
+        files = (entry for entry in (context.root / self.path).iterdir() if not is_passed_over(entry.name))
+        strays = sorted(file.name for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
+        if strays:
+            warn(
+                f"{self._where(context)}: {len(strays):,} pictures in no class's folder are passed over, "
+                f"such as {strays[0]!a}"
+            )
 
     def _in_storage(self, context: Context) -> Iterator[Candidate]:
         for name, address in self._stored(context):

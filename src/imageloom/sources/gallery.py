@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from imageloom.errors import DataError
 from imageloom.params import folder_safe
@@ -84,6 +84,8 @@ class Gallery(Source):
     author: str | None = Field(default=None, description="Who made the pictures.")
     licence: str | None = Field(default=None, description="What allows their use; else the page's rel=license link.")
 
+    _turned: bool = PrivateAttr(default=False)  # whether any page had a next one, or no more were wanted
+
     @model_validator(mode="after")
     def _one_way_to_the_next_page(self) -> "Gallery":
         ways = [name for name in ("next", "page_count", "pages") if getattr(self, name) is not None]
@@ -107,6 +109,15 @@ class Gallery(Source):
             raise DataError(f"{context.where}.start: no classes to put for {{class}}", "list them under `classes`")
         return context.classes
 
+    @property
+    def doubt(self) -> str:
+        """A selector `next` that no page has."""
+        return f"no page has {self.next!r}, check next" if self.next and not self._turned else ""
+
+    def turn(self) -> None:
+        """Notes that a page has a next one, or that no more are wanted."""
+        self._turned = True
+
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Every picture of every class's pages, in the pages' order."""
         faults = []
@@ -118,6 +129,7 @@ class Gallery(Source):
                         yield candidate
                         count += 1
                         if count == self.max_per_class:
+                            self.turn()
                             break
             except DataError as fault:  # one dead page does not keep the other classes from being listed
                 faults.append(fault)

@@ -84,6 +84,16 @@ class Source(StageParams):
         """
         raise NotImplementedError
 
+    @property
+    def home(self) -> str | None:
+        """The one host of all its addresses, where it can move; what is known of another's is known of this one's."""
+        return None
+
+    @property
+    def doubt(self) -> str:
+        """After a crawl: what looks like a mistake if that listed fewer addresses than are known; empty if nothing."""
+        return ""
+
     def allowed_hosts(self, context: Context) -> Sequence[str]:
         """Hosts of its own that may be asked although they are inside, as `scrape.allow_hosts` lists them."""
         return ()

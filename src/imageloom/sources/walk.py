@@ -154,6 +154,8 @@ class Walk:
         elif self.gallery.next is not None:
             links = [node.attributes.get("href") for node in page.select(self.gallery.next)]
             address = next((page.resolve(link) for link in links if link), None)
+            if address is not None:
+                self.gallery.turn()
         if address is None:
             return None
         if address in self._seen_pages:
