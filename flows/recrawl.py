@@ -1,4 +1,4 @@
-"""`python -m flows.recrawl`: crawls again and, if a picture is new or changed, brings everything else up to date.
+"""`python -m flows.recrawl`: crawls again and brings everything else up to date; DVC decides what has work to do.
 
 `python -m flows.recrawl --serve` waits for the schedule of the deployment `recrawl/nightly` instead, which is what
 `make ui` starts.
@@ -27,49 +27,47 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Completed, Crashed, Failed
+from prefect.states import Crashed, Failed
 
-from flows import HOME, PROJECT, server, stages
+from flows import PROJECT, server, stages
 from flows.address import ADDRESS
 
 DEPLOYMENT = "nightly"
 NIGHTLY = "0 3 * * *"
 
-# Stands from the moment that new pictures are seen until a model knows them, so that a night on which a later stage
-# failed is made up for on the next, though nothing is new by then.
-PENDING = HOME / "new_pictures"
-
 
 @flow(persist_result=False, validate_parameters=False)
 def recrawl() -> State:
-    """Crawls again; ends Failed when the crawl or a stage after it does."""
+    """Crawls again; ends Failed when the crawl or a stage after it does.
+
+    What comes after the crawl runs whether or not that found something: a night on which a source or a stage failed may
+    have left pictures that no model knows, and DVC, which compares with what each stage last read, is who can tell.
+    """
     before = pictures()
     state: State = stages.FLOWS["scrape"](force=True, return_state=True)
     if not state.is_completed():
         return Failed(message=state.message)
     after = pictures()
-    if after == before and not PENDING.exists():
-        return Completed(message=f"nothing new among {len(after):,} pictures")
-    get_run_logger().info("%d new pictures, %d gone", len(after - before), len(before - after))
-    PENDING.parent.mkdir(parents=True, exist_ok=True)
-    PENDING.touch()
+    found = f"{len(after - before):,} new pictures, {len(before - after):,} gone"
+    if after == before:
+        found = f"nothing new among {len(after):,} pictures"
+    get_run_logger().info(found)
     state = stages.run_all([stage for stage in stages.FLOWS if stage != "scrape"])
     if state.is_completed():
-        PENDING.unlink(missing_ok=True)
-        state.message = f"{len(after - before):,} new pictures; {state.message}"
+        state.message = f"{found}; {state.message}"
     return state
 
 
 def pictures() -> set[tuple[str, str]]:
-    """Class and SHA-256 of every crawled picture; empty before the first crawl."""
+    """Class and SHA-256 of every crawled picture that is used; empty before the first crawl."""
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(PROJECT / "data" / "raw" / "manifest.parquet", columns=["class", "sha256"])
+        table = pq.read_table(PROJECT / "data" / "raw" / "manifest.parquet", columns=["class", "sha256", "used"])
     except FileNotFoundError:
         return set()
-    columns = table.to_pydict()
-    return {(name, sha) for name, sha in zip(columns["class"], columns["sha256"], strict=True) if sha}
+    rows = zip(*(table[name].to_pylist() for name in ("class", "sha256", "used")), strict=True)
+    return {(name, sha) for name, sha, used in rows if sha and used}
 
 
 def serve_nightly() -> None:
@@ -146,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
         0 when it went well, 2 when it failed, 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m flows.recrawl", description="Crawls again; if anything is new, the rest."
+        prog="python -m flows.recrawl", description="Crawls again and brings the rest up to date."
     )
     parser.add_argument(
         "--serve", action="store_true", help="wait for the schedule of recrawl/nightly (needs a server)"

@@ -5,12 +5,15 @@ It imports neither Prefect nor MLflow, so that a port that is taken is said at o
 """
 
 import argparse
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -79,7 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
-        ADDRESS.unlink(missing_ok=True)
+        if any(child.name == "recrawl" for child in children):  # else the file is of another `make ui`
+            ADDRESS.unlink(missing_ok=True)
         _end(children)
     return 0
 
@@ -98,7 +102,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _start(parsed: argparse.Namespace, children: list[Child]) -> None:
     """Starts the servers together, waits until both answer, then starts what waits for the schedule."""
-    store = _tracking_uri()
+    store, experiment = _tracking()
     local = not store.startswith(("http:", "https:"))
     _check_port(parsed.host, parsed.prefect_port, "Prefect", "--prefect-port")
     if local:
@@ -128,22 +132,36 @@ def _start(parsed: argparse.Namespace, children: list[Child]) -> None:
     children.append(_child("recrawl", ["-m", "flows.recrawl", "--serve"], {"PREFECT_API_URL": f"{prefect}/api"}))
     _wait(children, ADDRESS.exists)
     _say(f"Prefect  {prefect}  runs, artifacts and the schedule of recrawl/nightly")
-    _say(f"MLflow   {mlflow if local else store}  results and models")
+    _say(f"MLflow   {_runs_page(mlflow, experiment) if local else store}  results and models")
     _say("Ctrl-C ends them; between, `python -m flows.pipeline` shows up in Prefect")
 
 
-def _tracking_uri() -> str:
-    """Where the stage `track` logs, with a SQLite file named from the project's folder."""
+def _tracking() -> tuple[str, str]:
+    """Where the stage `track` logs, with a SQLite file named from the project's folder, and its experiment."""
     try:
         content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8")) or {}
-        uri = (content.get("track") or {}).get("tracking_uri") or "sqlite:///mlflow.db"
+        settings = content.get("track") or {}
+        uri = str(settings.get("tracking_uri") or "sqlite:///mlflow.db")
+        experiment = str(settings.get("experiment") or "imageloom")
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as fault:
         reason = str(fault).splitlines()[0]
         raise CannotStartError(
             f"cannot read params.yaml: {reason}", "`imageloom track --help` tells what stands in it"
         ) from None
-    scheme, _, path = str(uri).partition(":///")
-    return f"sqlite:///{PROJECT / path}" if scheme == "sqlite" else str(uri)
+    scheme, _, path = uri.partition(":///")
+    return f"sqlite:///{PROJECT / path}" if scheme == "sqlite" else uri, experiment
+
+
+def _runs_page(mlflow: str, experiment: str) -> str:
+    """The page with the table of the experiment's runs; before the first run, that of all experiments."""
+    name = urllib.parse.urlencode({"experiment_name": experiment})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{mlflow}/api/2.0/mlflow/experiments/get-by-name?{name}", timeout=10) as response:
+            number = json.load(response)["experiment"]["experiment_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{mlflow}/#/experiments"
+    return f"{mlflow}/#/experiments/{number}/runs"
 
 
 def _check_port(host: str, port: int, name: str, option: str) -> None:

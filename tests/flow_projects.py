@@ -19,7 +19,7 @@ from imageloom.cli import STAGES
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # A stage: says a line, fails when the file break_<stage> is there, lasts while the file hold_<stage> is there. `scrape`
-# "crawls" the lines `class sha256` of web.txt.
+# "crawls" the lines `class sha256` of web.txt; when the file dead_source is there it keeps them and fails all the same.
 STAGE = """
 import json, pathlib, sys, time
 import pyarrow as pa, pyarrow.parquet as pq
@@ -37,8 +37,10 @@ out.write_text(web if stage != "backbone" else "weights", encoding="utf-8")
 if stage == "scrape":
     pathlib.Path("data/raw").mkdir(parents=True, exist_ok=True)
     names, shas = zip(*[line.split() for line in web.splitlines()])
-    table = pa.table({"class": names, "sha256": shas, "status": ["ok"] * len(shas)})
+    table = pa.table({"class": names, "sha256": shas, "status": ["ok"] * len(shas), "used": [True] * len(shas)})
     pq.write_table(table, "data/raw/manifest.parquet")
+    if pathlib.Path("dead_source").exists():
+        sys.exit("error: one source cannot be read")
 if stage == "evaluate":
     pathlib.Path("reports").mkdir(exist_ok=True)
     scores = {"precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 1234}

@@ -1,5 +1,6 @@
 """The flows with the servers of `make ui`: runs and artifacts, schedules that fire, and one recrawl at a time."""
 
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,16 @@ def artifacts(ui: Ui) -> dict[str, str]:
     return {artifact["key"]: artifact["data"] for artifact in found}
 
 
+def trainings(ui: Ui) -> int:
+    """How many times the stage `train` had work to do."""
+    return sum(run["state"]["message"].startswith("ran in ") for run in ui.runs("train"))
+
+
+def recrawled(ui: Ui) -> str:
+    """What the latest recrawl ended with."""
+    return ui.runs("recrawl")[0]["state"]["message"]
+
+
 def set_schedule(ui: Ui, schedule: dict[str, Any]) -> None:
     """Changes the deployment's one schedule, as Prefect's page does."""
     deployment = ui.deployment()
@@ -38,6 +49,7 @@ def test_pages_answer_where_it_says(ui: Ui) -> None:
         with urllib.request.urlopen(address, timeout=20) as response:
             assert response.status == 200
             assert b"<html" in response.read().lower()
+    assert f"http://127.0.0.1:{ui.mlflow_port}/#/experiments  results" in ui.said()
 
 
 def test_schedule_is_nightly_at_first(ui: Ui) -> None:
@@ -63,7 +75,7 @@ def test_pipeline_shows_a_run_per_stage_with_its_artifact(ui: Ui) -> None:
 
 
 def test_recrawl_brings_everything_up_to_date_with_new_pictures(ui: Ui) -> None:
-    trained = len(ui.runs("train"))
+    trained = trainings(ui)
     (ui.project.root / "web.txt").write_text("cat aa\ncat bb\n", encoding="utf-8")
     broken = ui.project.root / "break_embed"
     broken.touch()
@@ -72,20 +84,38 @@ def test_recrawl_brings_everything_up_to_date_with_new_pictures(ui: Ui) -> None:
     assert failed.returncode == 2
     assert "error: stage embed: no pictures of 卡特彼勒 (hint: add some)" in failed.stdout
     assert ui.runs("recrawl")[0]["state_name"] == "Failed"
-    assert len(ui.runs("train")) == trained
+    assert trainings(ui) == trained
 
     # Nothing is new by now, yet the model does not know what the night before brought.
     done = ui.project.run("recrawl")
     assert done.returncode == 0, done.stdout
-    assert len(ui.runs("train")) == trained + 1
+    assert trainings(ui) == trained + 1
     assert (ui.project.root / "out" / "track.txt").read_text(encoding="utf-8") == "cat aa\ncat bb\n"
+
+
+def test_night_on_which_one_source_failed_is_made_up_for_on_the_next(ui: Ui) -> None:
+    root, web = ui.project.root, "cat aa\ncat bb\ncat cc\n"
+    trained = trainings(ui)
+    (root / "web.txt").write_text(web, encoding="utf-8")
+    (root / "dead_source").touch()
+    failed = ui.project.run("recrawl")
+    (root / "dead_source").unlink()
+    assert failed.returncode == 2
+    assert recrawled(ui) == "stage scrape: one source cannot be read"
+    assert trainings(ui) == trained
+
+    done = ui.project.run("recrawl")
+    assert done.returncode == 0, done.stdout
+    assert recrawled(ui) == "nothing new among 3 pictures; 8 stages are up to date"
+    assert trainings(ui) == trained + 1
+    assert (root / "out" / "track.txt").read_text(encoding="utf-8") == web
 
 
 def test_schedule_set_by_api_fires_and_its_run_completes(ui: Ui) -> None:
     before = {run["id"] for run in ui.runs("recrawl")}
     start = datetime.now(UTC) + timedelta(seconds=30)
     set_schedule(ui, {"interval": 86400, "anchor_date": start.isoformat(), "timezone": "UTC"})
-    until(lambda: [run for run in ui.runs("recrawl") if run["id"] not in before and run["state_name"] in FINAL], 75)
+    until(lambda: [run for run in ui.runs("recrawl") if run["id"] not in before and run["state_name"] in FINAL], 120)
     (fired,) = [run for run in ui.runs("recrawl") if run["id"] not in before]
     assert fired["auto_scheduled"]
     assert fired["state_name"] == "Completed"
@@ -95,7 +125,7 @@ def test_schedule_set_by_api_fires_and_its_run_completes(ui: Ui) -> None:
 def test_two_recrawls_never_run_at_once_and_nothing_new_trains_nothing(ui: Ui) -> None:
     if not (ui.project.root / "data" / "raw" / "manifest.parquet").exists():  # where this test runs alone
         ui.project.run("recrawl")
-    trained = len(ui.runs("train"))
+    trained = trainings(ui)
     hold = ui.project.root / "hold_scrape"
     hold.touch()
     first = ui.run_now()
@@ -105,11 +135,11 @@ def test_two_recrawls_never_run_at_once_and_nothing_new_trains_nothing(ui: Ui) -
     assert ui.state(second) == "Cancelled"
     assert ui.state(first) == "Running"
     hold.unlink()
-    until(lambda: ui.state(first) in FINAL, 40)
+    until(lambda: ui.state(first) in FINAL, 150)
     state = ui.api("GET", f"flow_runs/{first}")["state"]
     assert state["name"] == "Completed"
     assert state["message"].startswith("nothing new among ")
-    assert len(ui.runs("train")) == trained
+    assert trainings(ui) == trained
 
 
 def test_ctrl_c_ends_everything_and_a_changed_schedule_survives(ui: Ui) -> None:
@@ -119,6 +149,7 @@ def test_ctrl_c_ends_everything_and_a_changed_schedule_survives(ui: Ui) -> None:
     hold.touch()
     first = ui.run_now()
     until(lambda: stage_under_way(ui.project), 60)
+    experiment = new_experiment(ui, "imageloom")
     assert ui.stop() == 130
     assert "Traceback" not in ui.said()
     assert children_of(ui.project) == []
@@ -131,6 +162,7 @@ def test_ctrl_c_ends_everything_and_a_changed_schedule_survives(ui: Ui) -> None:
     assert ui.deployment()["paused"]
     assert ui.state(first) == "Cancelled"
     assert ui.runs("scrape")[0]["state_name"] == "Cancelled"
+    assert f"http://127.0.0.1:{ui.mlflow_port}/#/experiments/{experiment}/runs  results" in ui.said()
 
 
 def test_killed_recrawl_does_not_hold_up_the_next(ui: Ui) -> None:
@@ -147,17 +179,30 @@ def test_killed_recrawl_does_not_hold_up_the_next(ui: Ui) -> None:
     ui.start()
     assert ui.state(first) == "Crashed"
     second = ui.run_now()
-    until(lambda: ui.state(second) in FINAL, 40)
+    until(lambda: ui.state(second) in FINAL, 150)
     assert ui.state(second) == "Completed"
 
 
-def test_port_that_is_taken_is_said_at_once(ui: Ui, project: Project) -> None:
-    taken = project.run("ui", "--prefect-port", str(ui.port), "--mlflow-port", str(free_port()))
+def test_port_that_is_taken_is_said_at_once_and_the_first_ui_stays_known(ui: Ui) -> None:
+    known = (ui.project.root / ".prefect" / "api_url").read_text(encoding="utf-8")
+    taken = ui.project.run("ui", "--prefect-port", str(ui.port), "--mlflow-port", str(free_port()))
     assert taken.returncode == 2
     assert taken.stdout.startswith(
         f"error: Prefect cannot listen on 127.0.0.1:{ui.port}: Address already in use\nhint: "
     )
     assert len(taken.stdout.splitlines()) == 2
+    assert (ui.project.root / ".prefect" / "api_url").read_text(encoding="utf-8") == known
+
+
+def new_experiment(ui: Ui, name: str) -> str:
+    """Makes an experiment in MLflow, and gives its id."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{ui.mlflow_port}/api/2.0/mlflow/experiments/create",
+        data=json.dumps({"name": name}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return str(json.load(response)["experiment_id"])
 
 
 def stage_under_way(project: Project) -> bool:
