@@ -40,7 +40,7 @@ def crawled(site: Any, tmp_path: Path) -> Path:
 
 def embed(folder: Path) -> FeatureStore:
     store = FeatureStore(folder / "data/features")
-    store.clear({"made": "here"})
+    store.prepare({"made": "here"})
     shas = sorted({row["sha256"] for row in manifest(folder) if row["sha256"]})
     store.append(((name, np.full(4, 0.5, np.float32)) for name in shas), 4)
     store.write_failed({sha(LIME): "cannot be opened"})

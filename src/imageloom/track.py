@@ -257,10 +257,8 @@ def _artifacts(settings: Params, paths: Paths) -> list[tuple[Path, str]]:
     reports = [paths.reports / name for name in ("index.html", "metrics.json")] + sorted(paths.reports.glob("*.csv"))
     found = [(path, "reports") for path in reports if path.is_file()]
     found += [(path, "reports/figures") for path in sorted((paths.reports / "figures").glob("*.png"))]
-    crawl = paths.reports / "scrape" / "diff.json"
-    found += [(crawl, "reports/scrape")] if crawl.is_file() else []
-    if without_secrets(settings.tracking_uri) == settings.tracking_uri:
-        found.append((paths.params, ""))
+    found += [(path, "reports/scrape") for path in (paths.reports / "scrape").glob("diff.json")]
+    found += [(paths.params, "")] if without_secrets(settings.tracking_uri) == settings.tracking_uri else []
     return [*found, (paths.split, "data")]  # `versions_that_saw` looks it up
 
 

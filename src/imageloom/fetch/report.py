@@ -1,12 +1,11 @@
 """What a person and the next stages are told about a crawl: what came, what changed, what to crawl next."""
 
 import statistics
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from imageloom.console import say
+from imageloom.console import columns, say
 from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.status import GOOD, Status
 
@@ -151,12 +150,7 @@ def _say_statuses(
 
 def _say_table(table: list[list[str]], texts: int) -> None:
     """Prints rows of cells: the first `texts` to the left, the numbers to the right."""
-    widths = [max(_width(line[column]) for line in table) for column in range(len(table[0]))]
+    widths = [max(columns(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
-        cells = [(cell, " " * (width - _width(cell))) for cell, width in zip(line, widths, strict=True)]
+        cells = [(cell, " " * (width - columns(cell))) for cell, width in zip(line, widths, strict=True)]
         say("  " + "  ".join(cell + room if n < texts else room + cell for n, (cell, room) in enumerate(cells)))
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal, where Chinese takes two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
