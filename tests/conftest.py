@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,14 @@ from threading import Thread
 from typing import Any
 
 import pytest
+
+import imageloom
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C reach the processes that tests start, where the tests themselves were started to ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # A real model that names the colour of a picture: its mean red, green and blue -> a dense layer -> softmax.
 COLOUR_MODEL = """
@@ -119,8 +128,11 @@ def tiles_module(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def tiles_backbone(tiles_module: Path, request: pytest.FixtureRequest) -> Path:
-    """models/backbone/ made from `tiles_module` by the stage, in a process of its own and kept between runs."""
-    root = Path(request.config.cache.mkdir("imageloom")) / f"{tiles_module.name}-backbone"
+    """models/backbone/ made from `tiles_module` by the stage, in a process of its own; kept while its code stays."""
+    package = Path(imageloom.__file__).parent
+    code = [package / f"{name}.py" for name in ("engine", "files", "graphs")] + sorted(package.glob("backbone/*.py"))
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:12]
+    root = Path(request.config.cache.mkdir("imageloom")) / f"{tiles_module.name}-backbone-{key}"
     backbone = root / "models" / "backbone"
     if not (backbone / "backbone.json").exists():
         root.mkdir(exist_ok=True)

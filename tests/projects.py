@@ -18,11 +18,11 @@ from imageloom.files import Paths
 FIRST_CRAWL = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
-def picture(hue: str, seed: int, size: int = 40) -> bytes:
-    """A PNG of noise around a colour: warm, cold, or plain for none; no two seeds give the same bytes."""
+def picture(hue: str, seed: int, size: int = 40, height: int | None = None) -> bytes:
+    """A PNG of noise around a colour: warm, cold, or plain for none; square where no height is given; each seed has its own."""
     random = np.random.default_rng([seed, len(hue)])
     middle = {"warm": (170, 90, 60), "cold": (60, 90, 170)}.get(hue, (110, 110, 110))
-    pixels = np.clip(random.normal(middle, 45, (size, size, 3)), 0, 255).astype(np.uint8)
+    pixels = np.clip(random.normal(middle, 45, (height or size, size, 3)), 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from projects import Project
 
@@ -141,3 +142,35 @@ def test_other_shares_deal_anew(tmp_path):
     sides(project)
     project.configure(split={"method": "stratified", "validation": 0.2, "test": 0.5})
     assert Counter(sides(project).values())["test"] == 40
+
+
+def test_sides_by_hash_are_those_of_every_other_run_and_machine(tmp_path):
+    project = Project(tmp_path, split={"method": "hash", "validation": 0.2, "test": 0.1, "seed": 3})
+    put(project, {"a": 12, "b": 12})
+    found = sides(project)
+    assert {name for name, side in found.items() if side == "test"} == {"a-000005", "b-000002"}
+    validation = {name for name, side in found.items() if side == "validation"}
+    assert validation == {"a-000000", "b-000005", "b-000006", "b-000009", "b-000011"}
+
+
+def test_pictures_that_come_in_between_move_no_other(project):
+    put(project, {"a": 60, "b": 60}, first=100)
+    before = sides(project)
+    put(project, {"a": 50, "b": 50}, crawl=1)
+    rows = tables.read(project.paths.clean, tables.CLEAN, "clean").to_pylist()
+    for number, row in enumerate(rows[-100:]):  # every other id comes before one that was there
+        if number % 2:
+            row["id"] = row["group"] = f"{row['class']}-{100 + number % 50:06d}-later"
+    tables.write(project.paths.clean, sorted(rows, key=lambda row: row["id"]), tables.CLEAN)
+    after = sides(project)
+    assert len(after) == 220
+    assert {name: after[name] for name in before} == before
+
+
+def test_the_order_of_rows_does_not_matter(project):
+    put(project, {"a": 60, "b": 60})
+    before = sides(project)
+    rows = tables.read(project.paths.clean, tables.CLEAN, "clean").to_pylist()
+    tables.write(project.paths.clean, [rows[n] for n in np.random.default_rng(0).permutation(120)], tables.CLEAN)
+    project.paths.split.with_name("dealt.json").unlink(missing_ok=True)
+    assert sides(project) == before

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from projects import Project, picture
 
-from imageloom import images, tables
+from imageloom import graphs, images, tables
 from imageloom.engine import Engine
 from imageloom.errors import DataError, ModelError
+from imageloom.features import FeatureStore
 from imageloom.predictor import Predictor
 
 CLASSES = [{"name": "warm", "label": "暖 <b>warm</b>"}, {"name": "cold", "label": "冷 & $cold$"}]
@@ -24,7 +25,7 @@ def make(root, backbone, classes=CLASSES, hue=lambda name: name) -> Project:
     project = Project(root, classes=classes, split={"method": "stratified"}, embed={"aspect": "stretch"})
     shutil.copytree(backbone, project.paths.backbone)
     for offset, (name, number) in enumerate(SIZE.items()):
-        project.add(name, [picture(hue(name), seed + 1000 * offset) for seed in range(number)])
+        project.add(name, [picture(hue(name), seed + 1000 * offset, 40, height=60) for seed in range(number)])
     return project
 
 
@@ -176,6 +177,40 @@ def test_formats_that_do_not_agree_fail_the_stage_and_keep_the_old_model(copied)
     with pytest.raises(ModelError, match="differs from the evaluated classifier"):
         copied.run("export")
     assert (copied.paths.export / "model.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(("alone", "writer"), [("SavedModel", "save"), ("TFLite", "to_tflite")])
+def test_one_format_that_is_wrong_fails_the_stage(copied, alone, writer, monkeypatch):
+    right, before = getattr(graphs, writer), (copied.paths.export / "model.json").read_bytes()
+
+    def wrong(*args, **more):
+        module = next(value for value in args if hasattr(value, "bias"))
+        module.bias.assign_add([0.5, 0])
+        try:
+            return right(*args, **more)
+        finally:
+            module.bias.assign_sub([0.5, 0])
+
+    monkeypatch.setattr(graphs, writer, wrong)
+    with pytest.raises(ModelError, match=f"^{alone} differs from the evaluated classifier"):
+        copied.run("export")
+    assert (copied.paths.export / "model.json").read_bytes() == before
+
+
+def test_what_makes_a_picture_square_is_honoured_and_handed_on(tmp_path, tiles_backbone, exported):
+    vectors = {}
+    for aspect in ("crop", "pad", "stretch"):
+        project = make(tmp_path / aspect, tiles_backbone)
+        project.configure(classes=CLASSES, split={"method": "stratified"}, embed={"aspect": aspect})
+        project.run("embed", "clean", "split", "train")
+        row, engine = project.rows[0], Engine(project.paths.backbone / "backbone.tflite")
+        pixels = images.load((project.paths.raw / row["path"]).read_bytes(), 32, aspect)
+        vectors[aspect] = FeatureStore(project.paths.features).read([row["sha256"]])[0]
+        assert np.array_equal(vectors[aspect], engine(pixels))
+        assert json.loads((project.paths.classifier / "classifier.json").read_text())["input"] == {"aspect": aspect}
+    assert len({vector.tobytes() for vector in vectors.values()}) == 3
+    card = json.loads((exported.paths.export / "model.json").read_text(encoding="utf-8"))
+    assert card["input"] == {"size": 32, "aspect": "stretch"}
 
 
 def test_a_damaged_classifier_is_named(copied):

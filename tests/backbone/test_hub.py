@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from projects import Project
 
+from imageloom import graphs
 from imageloom.backbone.hub import size_from
 from imageloom.engine import Engine
 from imageloom.errors import ModelError
@@ -94,15 +95,47 @@ def test_a_folder_that_is_no_module_is_refused(name, tmp_path, monkeypatch):
         made(tmp_path, name)
 
 
-def test_an_archive_that_climbs_out_of_its_folder_is_refused(tmp_path):
-    archive = tmp_path / "evil.tar.gz"
+def entry(name: str, link: str = "") -> tarfile.TarInfo:
+    """A member of an archive: a file of four bytes, or a symbolic link."""
+    member = tarfile.TarInfo(name)
+    if link:
+        member.type, member.linkname = tarfile.SYMTYPE, link
+    else:
+        member.size = 4
+    return member
+
+
+@pytest.mark.parametrize("way", ["climbs", "absolute", "linked"])
+def test_an_archive_writes_nothing_outside_its_folder(way, tmp_path):
+    outside, archive = tmp_path / "outside", tmp_path / "evil.tar.gz"
+    outside.mkdir()
+    evil = {
+        "climbs": [entry("../../../evil")],
+        "absolute": [entry(str(outside / "evil"))],
+        "linked": [entry("link", str(outside)), entry("link/evil")],
+    }
     with tarfile.open(archive, "w:gz") as tar:
-        entry = tarfile.TarInfo("../../outside")
-        entry.size = 4
-        tar.addfile(entry, io.BytesIO(b"evil"))
-    with pytest.raises(ModelError, match="cannot get the backbone"):
-        made(tmp_path / "project", str(archive))
-    assert not (tmp_path / "outside").exists()
+        for member in [entry("saved_model.pb"), *evil[way]]:
+            tar.addfile(member, io.BytesIO(b"evil"[: member.size]))
+    project = Project(tmp_path / "project", backbone={"module": str(archive)})
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_symlink() or path.is_file())
+    with pytest.raises(ModelError):
+        project.run("backbone")
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_symlink() or path.is_file()) == before
+
+
+def test_a_tflite_graph_that_answers_otherwise_than_the_module_is_refused(tiles_module, tmp_path, monkeypatch):
+    right = graphs.to_tflite
+
+    def wrong(concrete, module):
+        tf = graphs.tensorflow()
+        scaled = tf.function(lambda images: 1.01 * concrete(images))
+        return right(scaled.get_concrete_function(tf.TensorSpec((1, 32, 32, 3), tf.float32)), module)
+
+    monkeypatch.setattr(graphs, "to_tflite", wrong)
+    with pytest.raises(ModelError, match="TFLite graph differs from the SavedModel"):
+        made(tmp_path / "project", str(tiles_module), image_size=32)
+    assert not (tmp_path / "project" / "models" / "backbone").exists()
 
 
 def test_a_picture_size_that_does_not_fit_is_told(tiles_module, tmp_path):

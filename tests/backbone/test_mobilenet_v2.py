@@ -12,6 +12,7 @@ from imageloom.errors import ModelError
 
 # Numbers of ImageNet's classes in their usual order.
 PALACE, MONASTERY, MILITARY_UNIFORM = 698, 663, 652
+CHINA = Path(sklearn.__file__).parent / "datasets/images/china.jpg"  # a palace in Beijing
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +27,18 @@ def top(classifier, path: Path, number: int) -> list[int]:
 
 
 def test_it_names_well_known_pictures(classifier):
-    china = Path(sklearn.__file__).parent / "datasets/images/china.jpg"  # a palace in Beijing
     hopper = Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"  # Rear Admiral Grace Hopper in uniform
-    assert top(classifier, china, 2) == [PALACE, MONASTERY]
+    assert top(classifier, CHINA, 2) == [PALACE, MONASTERY]
     assert top(classifier, hopper, 1) == [MILITARY_UNIFORM]
+
+
+def test_its_numbers_are_those_that_were_recorded(classifier):
+    pixels = images.load(CHINA.read_bytes(), 224, "crop")[np.newaxis] / np.float32(255)
+    logits = classifier(pixels).numpy()[0]
+    assert logits[[PALACE, MONASTERY]] == pytest.approx([14.4765, 13.7366], abs=1e-3)
+    features = mobilenet_v2.build(mobilenet_v2.find_weights(), 224)(pixels).numpy()[0]
+    assert features[:5] == pytest.approx([0.02365, 0.59396, 0.17429, 0, 1.34629], abs=1e-3)
+    assert features.mean() == pytest.approx(0.56474, abs=1e-3)
 
 
 def test_with_colours_swapped_it_would_not(classifier):

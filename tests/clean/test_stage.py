@@ -88,3 +88,46 @@ def test_pictures_of_one_class_only_are_an_error_that_says_why(tmp_path):
         project.run("clean")
     assert "3 too_small" in fault.value.hint
     assert not project.paths.clean.exists()
+
+
+def test_the_shorter_side_is_what_counts_and_just_enough_is_enough(project):
+    project.configure(clean={"min_side": 24})
+    sizes = [(24, 24), (24, 60), (60, 24), (23, 60), (60, 23)]
+    project.add("warm", [picture("warm", 90 + number, *size) for number, size in enumerate(sizes)])
+    rows = cleaned(project)
+    reasons = [rows[row["sha256"]]["reason"] for row in project.rows[8:]]
+    assert reasons == ["", "", "", "too_small", "too_small"]
+
+
+def test_a_picture_is_told_of_as_it_was_first_seen(project):
+    plain = picture("plain", 5)
+    for crawl, name in ((3, UNLABELLED), (1, "warm"), (2, "warm")):
+        project.add(name, [plain], crawl)
+        project.rows[-1] |= {"author": f"author of crawl {crawl}", "url": f"http://site/{9 - crawl}"}
+    project.add("warm", [])
+    row = cleaned(project)[project.rows[-1]["sha256"]]
+    told = {key: row[key] for key in ("class", "author", "url", "crawl", "copies")}
+    assert told == {"class": "warm", "author": "author of crawl 1", "url": "http://site/8", "crawl": 1, "copies": 3}
+
+
+def test_the_class_is_the_first_that_says_what_it_shows(project):
+    plain = picture("plain", 5)
+    project.add("warm", [plain], crawl=2)
+    project.add("cold", [plain], crawl=1)
+    row = cleaned(project)[project.rows[-1]["sha256"]]
+    assert (row["class"], row["path"], row["reason"]) == ("cold", project.rows[-1]["path"], "two_classes")
+
+
+def test_the_table_is_in_the_order_of_ids(project):
+    rows = list(cleaned(project))
+    assert rows == sorted(rows)
+    assert rows != [row["sha256"] for row in project.rows]
+
+
+def test_the_line_tells_how_many_were_kept_left_out_and_copied(project, capsys):
+    project.add("warm", [picture("warm", 0), picture("warm", 0), picture("warm", 50, size=20)], crawl=1)
+    project.add("cold", [picture("cold", 60, size=20)] * 2, crawl=1)
+    project.run("clean")
+    assert capsys.readouterr().out == (
+        "clean: 8 of 10 pictures kept; left out: 2 too_small; 3 exact copies counted once\n"
+    )

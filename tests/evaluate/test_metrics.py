@@ -50,3 +50,36 @@ def test_log_losses_equal_scikit_learns():
     assert metrics.log_losses(shares, ACTUAL).mean() == pytest.approx(
         reference.log_loss(ACTUAL, odds.astype(float) / odds.sum(axis=1, keepdims=True, dtype=float)), abs=1e-6
     )
+
+
+def test_macro_f1_leaves_out_classes_that_are_neither_there_nor_answered():
+    actual, predicted = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 3, 1, 1])
+    _, f1 = metrics.bootstrap(actual, predicted, 5, 100)  # 2 and 4 are not there; 3 is only answered
+    assert f1.value == pytest.approx((0.8 + 1 + 0) / 3)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value at a share of the way from the smallest to the largest, between its two neighbours in proportion."""
+    ordered, place = sorted(values), share * (len(values) - 1)
+    low = int(place)
+    return ordered[low] + (place - low) * (ordered[min(low + 1, len(values) - 1)] - ordered[low])
+
+
+def test_intervals_equal_those_that_are_reckoned_by_hand():
+    actual, predicted = [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2], [0, 0, 0, 0, 1, 1, 1, 2, 1, 2, 2, 0]
+    pairs, draw = list(zip(actual, predicted, strict=True)), np.random.default_rng(0)
+    accuracies, scores = [], []
+    for _ in range(300):
+        drawn = [pairs[n] for n in draw.integers(0, 12, 12)]
+        accuracies.append(sum(a == p for a, p in drawn) / 12)
+        each = []
+        for k in {name for pair in drawn for name in pair}:
+            hits = sum(a == p == k for a, p in drawn)
+            each.append(2 * hits / (sum(a == k for a, _ in drawn) + sum(p == k for _, p in drawn)))
+        scores.append(sum(each) / len(each))
+    accuracy, f1 = metrics.bootstrap(np.array(actual), np.array(predicted), 3, 300)
+    assert (f1.low, f1.high) == pytest.approx((percentile(scores, 0.025), percentile(scores, 0.975)))
+    # Wilson's interval of 9 of 12 is 0.4677 to 0.9111.
+    assert accuracy.value == 0.75
+    assert accuracy.low == pytest.approx(min(percentile(accuracies, 0.025), 0.4677), abs=1e-4)
+    assert accuracy.high == pytest.approx(max(percentile(accuracies, 0.975), 0.9111), abs=1e-4)

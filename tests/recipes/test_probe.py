@@ -62,3 +62,20 @@ def test_random_labels_are_not_learnt():
     shuffled = np.random.default_rng(0).permutation(train.classes)
     head, _ = fit(Data(train.features, shuffled), validation, 2, ProbeParams(c=[0.001]))
     assert (head.probabilities(validation.features).argmax(1) == validation.classes).mean() < 0.8
+
+
+def test_c_is_chosen_by_loss_where_accuracy_would_choose_another():
+    train, validation = blobs(2, [30, 30], 3, seed=5), blobs(2, [200, 200], 3, seed=105)
+    head, history = fit(train, validation, 2, ProbeParams())
+    most_right = max(history, key=lambda row: row["validation_accuracy"])
+    chosen = next(row for row in history if row["chosen"])
+    assert most_right["validation_accuracy"] > chosen["validation_accuracy"]
+    assert chosen["validation_loss"] == min(row["validation_loss"] for row in history)
+    own = head.probabilities(validation.features)[np.arange(400), validation.classes]
+    assert -np.log(own).mean() == pytest.approx(chosen["validation_loss"], rel=1e-5)
+
+
+def test_large_logits_do_not_overflow():
+    head = Head(np.diag([1e4, 1e4]).astype(np.float32), np.zeros(2, np.float32))
+    answer = head.probabilities(np.array([[1, 0], [-1, 1], [1, 1], [-1, -1]], np.float32))
+    assert answer.tolist() == [[1, 0], [0, 1], [0.5, 0.5], [0.5, 0.5]]

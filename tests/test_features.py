@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from imageloom.errors import DataError
+from imageloom.features import FeatureStore
+
+VECTORS = {f"picture-{n:02d}": np.arange(4, dtype=np.float32) + 10 * n for n in range(30)}
+NAMES = list(VECTORS)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Three parts of ten pictures."""
+    store = FeatureStore(tmp_path / "features")
+    for start in (0, 10, 20):
+        assert store.append([(name, VECTORS[name]) for name in NAMES[start : start + 10]], 4) == 10
+    return store
+
+
+def check(store: FeatureStore, names: list[str]) -> None:
+    assert np.array_equal(store.read(names), [VECTORS[name] for name in names])
+
+
+def test_vectors_come_in_the_order_asked_for_from_all_parts(store):
+    names = [NAMES[n] for n in np.random.default_rng(0).permutation(30)[:17]]
+    check(store, names)
+
+
+def test_a_new_part_takes_no_name_that_is_in_use(store):
+    assert store.keep_only(set(NAMES[10:])) == 10
+    store.append([("late", np.ones(4, np.float32))], 4)
+    assert store.ids() == [*NAMES[10:], "late"]
+    check(store, NAMES[10:])
+
+
+def test_a_part_of_which_some_are_dropped_keeps_the_others_with_their_own_vectors(store):
+    kept = [name for number, name in enumerate(NAMES) if number not in (3, 10, 19)]
+    assert store.keep_only(set(kept)) == 3
+    assert store.ids() == kept
+    check(store, kept[::-1])
+
+
+def test_a_picture_without_a_vector_is_told(store):
+    with pytest.raises(DataError, match="1 pictures have no features") as fault:
+        store.read([NAMES[0], "unknown", NAMES[29]])
+    assert "dvc repro embed" in fault.value.hint
+
+
+def test_nothing_to_add_adds_no_part(store, tmp_path):
+    assert store.append([], 4) == 0
+    assert len(list((tmp_path / "features").iterdir())) == 3
