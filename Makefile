@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit lint format serve ui demo bench bench-embed bench-pipeline bench-crawl setup browser lock clean
+.PHONY: help run test test-unit torture lint format serve ui demo bench bench-embed bench-pipeline bench-crawl setup browser lock clean
 
 help:
 	@echo "make run     install, run the whole pipeline on the demo, say how good the model is"
@@ -18,6 +18,7 @@ help:
 	@echo "make serve   answer predictions at http://127.0.0.1:$(PORT)"
 	@echo "make ui      Prefect and MLflow in the browser, and the nightly recrawl"
 	@echo "make demo    look at the demo's gallery in a browser"
+	@echo "make torture  the kill loops at full length"
 	@echo "make lint    ruff and mypy;  make format  lets ruff mend what it can"
 	@echo "make bench   every benchmark;  make bench-embed, bench-pipeline, bench-crawl  one of them"
 	@echo "make lock    resolve the dependencies anew;  make clean  remove what can be made again"
@@ -31,6 +32,10 @@ test: $(STAMP) browser lint
 
 test-unit: $(STAMP)
 	@pytest -m "not slow"
+
+# What `make test` runs in a shortened form, at full length.
+torture: $(STAMP)
+	@IMAGELOOM_TORTURE=1 pytest tests/test_resume.py
 
 lint: $(STAMP)
 	@ruff check .
