@@ -19,7 +19,7 @@ FIRST_CRAWL = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def picture(hue: str, seed: int, size: int = 40, height: int | None = None) -> bytes:
-    """A PNG of noise around a colour: warm, cold, or plain; square if no height is given; each seed has bytes of its own."""
+    """A PNG of noise around a colour: warm, cold, or plain; square without a height; no two seeds give the same."""
     random = np.random.default_rng([seed, len(hue)])
     middle = {"warm": (170, 90, 60), "cold": (60, 90, 170)}.get(hue, (110, 110, 110))
     pixels = np.clip(random.normal(middle, 45, (height or size, size, 3)), 0, 255).astype(np.uint8)
