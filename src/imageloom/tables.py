@@ -73,7 +73,7 @@ SPLIT = pa.schema(
 )
 
 BATCH = 1024  # rows that are held as Python's objects at a time, where a table may be of any length
-GROUP = 16 * BATCH  # rows of a row group in such a table
+GROUP = 4 * BATCH  # rows of a row group in such a table
 
 SIDES = ("train", "validation", "test")
 
