@@ -60,7 +60,7 @@ def test_a_schedule_fires_recrawls_and_logs_a_run_that_can_be_compared(demo, tmp
     changed = {name for name, value in first["params"].items() if second["params"][name] != value}
     assert changed == {"data.digest", "data.pictures", "model.version"}
     assert {"accuracy", "macro_f1", "majority_baseline"} <= first["metrics"].keys()
-    assert sorted(versions) == ["1", "2"]
+    assert sorted(map(int, versions)) == [1, 2]
 
 
 def fire_in_a_minute(ui):
