@@ -25,7 +25,7 @@ FORMAT = 1  # of model.json; raised when an old reader could misread a new file
 class Params(StageParams):
     """How much is checked."""
 
-    check: int = Field(default=500, ge=1, description="test pictures on which the formats must agree, at most")
+    check: int = Field(default=200, ge=1, description="test pictures on which the formats must agree, at most")
     tolerance: float = Field(
         default=1e-3, gt=0, lt=1, description="largest difference of a probability between formats"
     )
