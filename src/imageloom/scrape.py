@@ -1,6 +1,7 @@
 """`imageloom scrape`: crawls the sources, and keeps every picture that decodes and a row for every address.
 
-A second crawl asks only for what may have changed. A picture that is no longer there is marked, never deleted.
+A second crawl asks only for what may have changed: not for what its server says is fresh, and for the rest in a way
+that brings no bytes where nothing has changed. A picture that is no longer there is marked, never deleted.
 """
 
 import argparse
@@ -107,6 +108,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"list no source; ask again the addresses with these statuses: {FAILED}, or {', '.join(Status)}",
     )
     parser.add_argument(
+        "--refresh", action="store_true", help="ask as well for pictures that their servers say cannot have changed yet"
+    )
+    parser.add_argument(
         "--max",
         type=int,
         metavar="N",
@@ -123,7 +127,9 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
     """
     if arguments.max is not None and arguments.max < 1:
         raise ImageloomError(f"--max must be 1 or more, not {arguments.max}")
-    job = _Job(params, paths, *_prepare(params, paths), _statuses(arguments.retry), arguments.max)
+    statuses = _statuses(arguments.retry)
+    refresh = arguments.refresh or bool(statuses)  # who names a status means to ask
+    job = _Job(params, paths, *_prepare(params, paths), statuses, arguments.max, refresh)
     if arguments.report:
         _report(job)
     elif arguments.dry_run:
@@ -143,6 +149,7 @@ class _Job:
         classes: The classes' names.
         statuses: Ask again the addresses with these statuses, and list no source; empty for a crawl.
         most: Ask no more addresses than this.
+        refresh: Ask for what is fresh as well.
     """
 
     params: Params
@@ -151,6 +158,7 @@ class _Job:
     classes: Sequence[str]
     statuses: Sequence[Status]
     most: int | None
+    refresh: bool
 
     @property
     def manifest(self) -> Path:
@@ -184,7 +192,7 @@ def _crawl(job: _Job) -> None:
         for source, context in job.sources:
             running.enter_context(source.opened(context))
         listed = [retry(ledger, job.statuses, paths.root)] if job.statuses else job.sources
-        crawl = Crawl(ledger, store, forgotten, job.most)
+        crawl = Crawl(ledger, store, forgotten, job.most, refresh=job.refresh)
         began = time.monotonic()
         try:
             with progress("scrape") as bar:
@@ -268,7 +276,7 @@ def _preview(job: _Job) -> None:
         ledger = running.enter_context(job.ledger(Path(folder) / job.paths.ledger.name))
         for source, context in job.sources:
             running.enter_context(source.opened(context))
-        crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most)
+        crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most, refresh=job.refresh)
         asyncio.run(crawl.preview(job.sources, job.limits(), show))
     say(f"scrape: would ask {counts.total():,} addresses, {counts[False]:,} of them new")
     if crawl.faults:
