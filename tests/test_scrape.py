@@ -125,7 +125,7 @@ def test_failures_are_shown_by_examples_of_each_cause(site: Any, tmp_path: Path,
     assert len(shown) == 5
     assert all(line.endswith(")") for line in shown)
     assert "  too many pixels (bomb), such as:" in lines
-    assert "every address with its status and error is in data/raw/manifest.parquet" in lines[-1]
+    assert "every address with its status and error is in data/raw/manifest.parquet" in lines[-2]
     assert not any("hidden.jpg" in line for line in lines)
 
 
@@ -353,6 +353,14 @@ def test_a_wrong_source_is_named_by_its_line_and_key(
     error = capsys.readouterr().err
     assert message in error
     assert hint in error
+
+
+def test_one_demo_is_enough(tmp_path: Path, capsys: Any) -> None:
+    entries = "  - {kind: demo, port: 1}\n  - {kind: urls}\n  - {kind: demo, port: 2}"
+    assert scrape(project(tmp_path, entries, "[{name: functional}, {name: defective}]")) == 2
+    assert capsys.readouterr().err == (
+        "error: params.yaml:7: scrape.sources: can have one entry of the kind demo\nhint: keep one of them\n"
+    )
 
 
 def test_no_sources_are_an_error(tmp_path: Path, capsys: Any) -> None:

@@ -6,6 +6,7 @@ that brings no bytes where nothing has changed. A picture that is no longer ther
 
 import argparse
 import asyncio
+import os
 import shutil
 import tempfile
 import time
@@ -16,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator, field_validator
+from pydantic_core import PydanticCustomError
 
 from imageloom import files, tables
 from imageloom import params as parameters
@@ -81,6 +83,17 @@ class Params(StageParams):
     allow_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
         default=[], description="Ports that may be asked beside 80, 443, 8080 and 8443."
     )
+
+    @field_validator("sources")
+    @classmethod
+    def _one_of_each_kind_that_moves(cls, sources: list[Source]) -> list[Source]:
+        """What is known of a kind with a home is moved to where that is now, which cannot be two places."""
+        for kind, count in Counter(source.kind for source in sources if source.home is not None).items():
+            if count > 1:
+                raise PydanticCustomError(
+                    "kind", f"can have one entry of the kind {kind}", {"hint": "keep one of them"}
+                )
+        return sources
 
     @classmethod
     def fields_at(cls, value: Any, loc: Sequence[int | str]) -> dict[str, Any] | None:
@@ -244,6 +257,8 @@ def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
         _check(ledger, job.classes)
     finally:
         ledger.remove()
+    if "DVC_STAGE" not in os.environ:  # DVC sets it for what it runs itself, and knows nothing of the rest
+        say("next: `dvc commit --force scrape`, then `dvc repro`")
 
 
 def _warn_of_losses(ledger: Ledger, job: _Job, listed: Sequence[tuple[Source, Context]]) -> None:
