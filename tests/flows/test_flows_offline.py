@@ -48,6 +48,25 @@ def test_stage_runs_once_and_is_then_up_to_date(project: Project) -> None:
     assert (outcome["status"], outcome["lines"], outcome["error"]) == ("up to date", [], "")
 
 
+def test_stage_that_another_dvc_is_at_work_on_is_told_so(project: Project) -> None:
+    hold = project.root / "hold_scrape"
+    hold.touch()
+    command = [sys.executable, "-m", "dvc", "repro", "scrape"]
+    with subprocess.Popen(command, cwd=project.root, env=project.environment(), stdout=subprocess.PIPE) as first:
+        try:
+            assert first.stdout
+            assert any(b"scrape: it went well" in line for line in first.stdout)
+            outcome, _ = reproduce(project, "scrape")
+        finally:
+            hold.unlink()
+            first.communicate(timeout=60)
+    assert (outcome["status"], first.returncode) == ("failed", 0)
+    assert outcome["error"] == (
+        f"another run of DVC (PID {first.pid}) is at work on the same files "
+        "(hint: wait until it has ended, then try again)"
+    )
+
+
 def test_port_that_is_taken_is_said_at_once(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
