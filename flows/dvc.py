@@ -100,10 +100,8 @@ def _said_by_stage(lines: list[str]) -> list[str]:
 def _error(lines: list[str], code: int) -> str:
     """The line that says what went wrong: the stage's own before DVC's, with the hint that follows it."""
     if any(line.startswith("ERROR: ") and words in line for line in lines for words in _BUSY):
-        number = next((f" {line.strip().partition(':')[0]}" for line in lines if line.startswith("  (PID ")), "")
-        return (
-            f"another run of DVC{number} is at work on the same files (hint: wait until it has ended, then try again)"
-        )
+        who = next((f" {line.strip().partition(':')[0]}" for line in lines if line.startswith("  (PID ")), "")
+        return f"another run of DVC{who} is at work on the same files (hint: wait until it has ended, then try again)"
     for beginning in ("error: ", "ERROR: "):
         for number in range(len(lines) - 1, -1, -1):
             if lines[number].startswith(beginning):
