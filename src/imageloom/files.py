@@ -156,7 +156,7 @@ def replace_folder(path: Path, new: Path) -> None:
 
 
 def restore_folder(path: Path) -> None:
-    """Brings back what was at `path` where a new folder was to replace it and did not; else removes it."""
+    """Brings the old folder back where a killed process left none in its place; removes it where there is a new one."""
     old = _aside(path)
     if old.exists() and not path.exists():
         old.replace(path)
