@@ -1,38 +1,19 @@
 """Pictures in an archive: read from it without unpacking it to files."""
 
-import codecs
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from imageloom.console import warn
 from imageloom.errors import DataError
 from imageloom.params import UNLABELLED
-from imageloom.sources import folder, members, storage
+from imageloom.sources import folder, local, members, storage
 from imageloom.sources.members import Member
-from imageloom.sources.source import (
-    Candidate,
-    Context,
-    GetPage,
-    Source,
-    in_background,
-    is_passed_over,
-    is_undecodable,
-    known_class,
-    place,
-    warn_if_unwatched,
-)
-
-
-def _encoding(name: str) -> str:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise ValueError("must be an encoding, such as gbk") from None
-    return name
+from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
+from imageloom.sources.values import Encoding
 
 
 class Archive(Source):
@@ -43,7 +24,7 @@ class Archive(Source):
     inside: str = Field(default="", description="Folder inside it that holds a folder for each class, if not the top.")
     class_name: str | None = Field(default=None, description="Class of every picture in it; else its folder's name.")
     pool: bool = Field(default=False, description="Take every picture in it without a label.")
-    names_encoding: Annotated[str, AfterValidator(_encoding)] | None = Field(
+    names_encoding: Encoding | None = Field(
         default=None, description="Encoding of the names in it where it does not say so, such as gbk."
     )
     max_unpacked: int = Field(
@@ -87,13 +68,13 @@ class Archive(Source):
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Every file inside, in the archive's order."""
         if not storage.is_storage(self.path):
-            warn_if_unwatched(context.root / self.path, context.root / folder.DEFAULT, context.root)
-        async for candidate in in_background(self._listing(context)):
+            local.warn_if_unwatched(context.root / self.path, context.root / folder.DEFAULT, context.root)
+        async for candidate in local.in_background(self._listing(context)):
             yield candidate
 
     def _listing(self, context: Context) -> Iterator[Candidate]:
         stored = storage.is_storage(self.path)
-        page = self.path if stored else place(context.root / self.path, context.root)
+        page = self.path if stored else local.place(context.root / self.path, context.root)
         for parts, (name, read) in self._pictures(context):
             title = PurePosixPath(name).stem
             yield Candidate(
@@ -114,10 +95,10 @@ class Archive(Source):
         for name, read in self._members:
             parts = tuple(part for part in PurePosixPath(name).parts if part not in ("/", "."))
             below = parts[len(above) :]
-            wanted = parts[: len(above)] == above and not any(is_passed_over(part) for part in below)
+            wanted = parts[: len(above)] == above and not any(local.is_passed_over(part) for part in below)
             if not wanted or (len(below) < 2 and self.class_name is None and not self.pool):
                 continue
-            if is_undecodable(name):
+            if local.is_undecodable(name):
                 warn(f"{self._where(context)}: {name!a} is passed over: its name is not UTF-8; set names_encoding")
                 continue
             yield below, (name, read)
