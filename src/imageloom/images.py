@@ -79,6 +79,16 @@ def inspect(data: bytes) -> ImageInfo:
     return ImageInfo(width, height, name, FORMATS[name])
 
 
+def proportion(data: bytes) -> float:
+    """The longer side over the shorter, by the picture's header.
+
+    Raises:
+        ImageError: It is no picture, or has more than `MAX_PIXELS` pixels.
+    """
+    sides = _open(data).size
+    return max(sides) / max(1, min(sides))
+
+
 def load(data: bytes, size: int | None = None, aspect: Aspect = "crop") -> np.ndarray:
     """Decodes a picture as every part of imageloom sees it.
 
