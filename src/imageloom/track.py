@@ -327,6 +327,7 @@ def _log_model(result: Result, settings: Params, paths: Paths) -> str:
 
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec("string", "label"),
+        ColSpec("boolean", "known"),
         *(ColSpec("double", label) for label in result.labels),
     ]
     logged = mlflow.pyfunc.log_model(

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from imageloom.cli import COMMANDS, STAGES
 
 GROUND = {"errors", "params", "files", "images", "engine", "tables", "console", "quiet", "graphs", "features"}
+GROUND |= {"arrays", "card", "heatmap", "ood", "schema", "tflite_graph"}
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
 STAGE_MODULES = {module.removeprefix("imageloom.") for module in STAGES.values()}
 CLIENTS = {"predict", "predictor", "serving", "summary"}
