@@ -27,7 +27,7 @@ class Engine:
     Args:
         model: The `.tflite` file.
         extra: Indexes of tensors inside the graph that `tensors` shall give beside the output.
-        mean: What is subtracted from the pixels of a graph with a floating point input.
+        mean: What is subtracted from the pixels of a graph whose input is not uint8.
         std: What they are then divided by. With 0 and 255 they lie in [0, 1], TF-Hub's common image signature.
 
     Raises:
@@ -60,6 +60,7 @@ class Engine:
             )
         self.size = shape[1]
         self.input_dtype = np.dtype(detail["dtype"])
+        self._input_scale, self._input_zero = detail["quantization"]
         self.output_length = int(interpreter.get_output_details()[0]["shape"][-1])
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -91,12 +92,17 @@ class Engine:
 
     def _batch(self, image: np.ndarray) -> np.ndarray:
         batch = image[np.newaxis]
-        if self.input_dtype != np.uint8:
-            batch = batch.astype(np.float32)
-            if self._mean:
-                batch -= self._mean
-            batch *= self._scale
-        return batch
+        if self.input_dtype == np.uint8:
+            return batch
+        scaled = batch.astype(np.float32)
+        if self._mean:
+            scaled -= self._mean
+        scaled *= self._scale
+        if self.input_dtype.kind != "i":
+            return scaled
+        limits = np.iinfo(self.input_dtype)
+        steps = np.round(scaled / np.float32(self._input_scale or 1)) + self._input_zero
+        return np.clip(steps, limits.min, limits.max).astype(self.input_dtype)
 
     def _read(self, interpreter: Any, index: int) -> np.ndarray:
         values = interpreter.get_tensor(index)[0]

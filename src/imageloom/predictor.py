@@ -28,7 +28,8 @@ class Prediction:
         label: The most probable class, as people read it.
         name: The same class, as folders are named.
         probabilities: float32[K], in the order of the model's classes.
-        known: Whether the answer is to be relied on: it is sure enough, and the picture is like those of training.
+        known: Whether the answer is to be relied on: it is sure enough, and the picture is like those of training; None
+            where the model cannot tell.
         distance: How far the picture is from those of training, about 1 for one like them; NaN where nobody can tell.
         predictor: Who said so.
     """
@@ -36,7 +37,7 @@ class Prediction:
     label: str
     name: str
     probabilities: np.ndarray
-    known: bool
+    known: bool | None
     distance: float
     predictor: "Predictor"
 

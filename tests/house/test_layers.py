@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from imageloom.cli import COMMANDS, STAGES
 
 GROUND = {"errors", "params", "files", "images", "engine", "tables", "console", "quiet", "graphs", "features"}
-GROUND |= {"arrays", "card", "heatmap", "ood", "schema", "tflite_graph"}
+GROUND |= {"arrays", "card", "heatmap", "ood", "schema", "tflite_graph", "tflite_metadata"}
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
 STAGE_MODULES = {module.removeprefix("imageloom.") for module in STAGES.values()}
-CLIENTS = {"predict", "predictor", "serving", "summary"}
+CLIENTS = {"compare", "predict", "predictor", "runtimes", "serving", "summary"}
 
 
 def name_of(path) -> str:
