@@ -45,6 +45,14 @@ def columns(text: str) -> int:
     return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
 
 
+def readable(text: str) -> str:
+    """The text with everything replaced that would move the cursor or that the output cannot hold."""
+    joiners = " \u200c\u200d"  # these hold Persian words and family emoji together
+    text = "".join(letter if letter.isprintable() or letter in joiners else "\ufffd" for letter in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
 @contextmanager
 def progress(
     title: str, total: int | None = None, unit: str = "images", log: Callable[[str], None] = say
