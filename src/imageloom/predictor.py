@@ -100,9 +100,11 @@ class Predictor:
         extra = [tensor for tensor in (self._features, self._map) if tensor is not None]
         self._engine = Engine(path, extra)
         length = len(self._detector.mean)
-        for tensor in extra:
-            if self._engine.shapes[tensor][-1] != length:
-                shape = self._engine.shapes[tensor]
+        for tensor, rank in ((self._features, 2), (self._map, 4)):
+            if tensor is None:
+                continue
+            shape = self._engine.shapes[tensor]
+            if len(shape) != rank or shape[-1] != length:
                 raise ModelError(
                     f"tensor {tensor} of {path} has the shape {shape}; features are {length} numbers", card.EXPORT_AGAIN
                 )
@@ -121,7 +123,7 @@ class Predictor:
         if self._features is None:
             return self._engine(image), None
         probabilities, features = self._engine.tensors(image, self._features)
-        return probabilities, features.reshape(-1)
+        return probabilities, features
 
     def run_with_map(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Probabilities float32[K] of a picture, and the map float32[h, w, D] that is pooled, where there is one."""

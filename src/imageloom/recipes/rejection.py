@@ -77,8 +77,9 @@ def bounds(probabilities: np.ndarray, distances: np.ndarray, classes: np.ndarray
     ends = np.flatnonzero(may_end)
     reached = ends[precision[ends] >= params.target_precision]
     end = reached[-1] if len(reached) else ends[::-1][precision[ends[::-1]].argmax()]
-    # Everything that is near enough is known: so is what is less sure than all of validation.
-    least = 0.0 if end == len(right) - 1 else float(confidences[end])
+    # Where everything that is near enough is known, so is what is less sure than all of validation. Six digits are
+    # written down, so that the bounds are rounded away from the pictures that they let in.
+    least = 0.0 if end == len(right) - 1 else math.floor(float(confidences[end]) * 1e6) / 1e6
     return Known(least, furthest, params.target_precision, float(precision[end]), float(share[end]))
 
 
@@ -99,4 +100,5 @@ def max_distance(distances: np.ndarray, quantile: float) -> float:
         return 2 * found
     logarithms = np.log(np.maximum(distances.astype(np.float64), 1e-12))
     spread = float(logarithms.std(ddof=1)) * math.sqrt(1 + 1 / len(distances))
-    return max(found, math.exp(float(logarithms.mean()) + stdtrit(len(distances) - 1, quantile) * spread))
+    bound = math.exp(float(logarithms.mean()) + stdtrit(len(distances) - 1, quantile) * spread)
+    return math.ceil(max(found, bound) * 1e6) / 1e6
