@@ -30,6 +30,10 @@ FORMATS = {
     "PPM": "ppm",
 }
 
+# What files in a folder are taken for pictures; a file that is named is tried whatever its name.
+EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib"}
+EXTENSIONS |= {".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
+
 _OPENED = tuple(name for name in FORMATS if name != "MPO")  # the JPEG reader opens those itself
 
 # EXIF's orientation -> the turn that sets the picture upright (Exif 2.32, table 6).

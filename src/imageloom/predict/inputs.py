@@ -12,17 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from imageloom import console
+from imageloom import console, images
 from imageloom.errors import DataError, ImageError, ImageloomError
 
 if TYPE_CHECKING:
     from imageloom.fetch.client import Client
 
 STDIN = "-"
-
-# What files in a folder are taken for pictures; a file named on the command line is tried whatever its name.
-EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib"}
-EXTENSIONS |= {".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
 
 # No picture of up to images.MAX_PIXELS is larger; it keeps a film named by mistake out of memory.
 MAX_BYTES = 512 * 2**20
@@ -139,7 +135,7 @@ def _at(path: Path) -> Iterable[Picture]:
         Path(folder) / name
         for folder, _, names in os.walk(path)
         for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
+        if not name.startswith(".") and Path(name).suffix.lower() in images.EXTENSIONS
     )
     if not found:
         raise DataError(
