@@ -115,11 +115,11 @@ def test_model_loads_and_predicts_from_bytes_as_the_predictor_does(paths: Paths,
     pictures = [picture("warm", 100), picture("cold", 101)]
     answers = model.predict(pd.DataFrame({"image": pictures}))
     predictor = Predictor(paths.export)
-    assert list(answers.columns) == ["label", "红", "green", "blue"]
+    assert list(answers.columns) == ["label", "known", "红", "green", "blue"]
     for data, (_, row) in zip(pictures, answers.iterrows(), strict=True):
         expected = predictor.predict(data)
-        assert row["label"] == expected.label
-        assert list(row.iloc[1:]) == pytest.approx([float(share) for share in expected.probabilities])
+        assert (row["label"], row["known"]) == (expected.label, expected.known)
+        assert list(row.iloc[2:]) == pytest.approx([float(share) for share in expected.probabilities])
     assert isinstance(model.input_example["image"].iloc[0], bytes)
     assert list(model.predict(model.input_example)["label"]) == [
         predictor.predict(model.input_example["image"].iloc[0]).label
