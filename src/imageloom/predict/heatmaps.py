@@ -42,5 +42,8 @@ def write(model: Predictor, pixels: np.ndarray, prediction: Prediction, target: 
         ImageloomError: The disk is full, or the folder cannot be written.
     """
     evidence = model.heatmap(pixels, int(prediction.probabilities.argmax()))
-    with files.atomic_file(target) as temporary:
-        Image.fromarray(heatmap.overlay(pixels, evidence)).save(temporary, "JPEG", quality=_QUALITY)
+    try:
+        with files.atomic_file(target) as temporary:
+            Image.fromarray(heatmap.overlay(pixels, evidence)).save(temporary, "JPEG", quality=_QUALITY)
+    except OSError as fault:  # such as a file where a folder is to be
+        raise files.write_fault(target, fault) from fault
