@@ -19,8 +19,8 @@ class RejectionParams(StageParams):
         default=0.99,
         ge=0,
         le=1,
-        description="share of the validation pictures that stays known even where the precision is missed by it; 0 insists "
-        "on the precision",
+        description="share of the validation pictures that stays known even where the precision is missed by it; "
+        "0 insists on the precision",
     )
     distance_quantile: float = Field(
         default=0.995,
