@@ -102,6 +102,24 @@ def test_temperature_in_the_exported_model_never_makes_validation_worse(demo, ro
     assert card["temperature"] == about["calibration"]["temperature"]
 
 
+@pytest.mark.parametrize("model_format", TFLITE)
+def test_features_are_the_mean_of_the_map_and_lead_to_the_answer(demo, rows, model_format):
+    predictor = Predictor(demo.root / "models/export", model_format)
+    entry = predictor.card.content["formats"][model_format]
+    with np.load(demo.root / "models/export" / entry["head"]) as head:
+        kernel, bias = head["kernel"], head["bias"]
+    for row in rows[:5]:
+        pixels = predictor.load((demo.root / "data/raw" / row["path"]).read_bytes())
+        (probabilities, vector), (_, places) = predictor.run(pixels), predictor.run_with_map(pixels)
+        # Each tensor of int8 has a scale of its own, and is rounded to it.
+        scale, near = np.abs(vector).max(), 0.02 if model_format == "int8" else 1e-5
+        assert np.abs(places.mean(axis=(0, 1)) - vector).max() < near * scale
+        logits = vector @ kernel + bias
+        assert np.log(probabilities) - np.log(probabilities).mean() == pytest.approx(
+            logits - logits.mean(), abs=1e-3 if model_format == "float32" else 0.3
+        )
+
+
 def planted() -> list[bytes]:
     """The sample photographs of scikit-learn and scikit-image, which show no solar cells."""
     found = []
