@@ -1,13 +1,13 @@
 """Writes the classifier as ONNX, through tf2onnx; both it and onnxruntime, which checks the outcome, are optional."""
 
 import importlib.util
-import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imageloom import graphs
 from imageloom.errors import ModelError
 from imageloom.export.check import Answer
 
@@ -29,26 +29,45 @@ def require() -> None:
 
 
 def write(target: Path, saved_model: Path) -> None:
-    """Writes a model with the input `images`, uint8[N, S, S, 3], and the outputs `probabilities` and `features`.
+    """From `images`, uint8[N, S, S, 3], to `features`, float32[N, D], and `probabilities`, float32[N, K].
 
     Args:
         target: The file to make.
         saved_model: The folder that `saved_model.write` made.
+
+    Raises:
+        ModelError: It does not convert.
     """
-    tf = graphs.tensorflow()
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    import tf2onnx
+    import onnx
 
-    module = tf.saved_model.load(str(saved_model))
-    classify, features = (module.signatures[name] for name in ("serving_default", "features"))
+    # In a process of its own: tf2onnx and the old parts of TensorFlow that it uses have much to say.
+    command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(saved_model), "--output", str(target)]
+    command += ["--tag", "serve", "--signature_def", "features", "--opset", str(_OPSET)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not target.exists():
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ModelError(f"the classifier does not convert to ONNX: {reason}", "take onnx out of export.formats")
+    model = onnx.load(str(target))
+    _name_in_order(model.graph)
+    target.write_bytes(model.SerializeToString(deterministic=True))
 
-    def both(images: Any) -> dict[str, Any]:
-        return {**classify(images=images), **features(images=images)}
 
-    spec = classify.structured_input_signature[1]["images"]
-    function = tf.function(both, input_signature=[tf.TensorSpec(spec.shape, spec.dtype, name="images")])
-    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
-    target.write_bytes(model.SerializeToString())
+def _name_in_order(graph: Any) -> None:
+    """Numbers the constants as they are first used: tf2onnx names and orders them otherwise each time."""
+    constants = {one.name: one for one in graph.initializer}
+    numbers: dict[str, str] = {}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name in constants:
+                node.input[place] = numbers.setdefault(name, f"constant_{len(numbers)}")
+    ordered = [constants[name] for name in numbers]
+    for one, name in zip(ordered, numbers.values(), strict=True):
+        one.name = name
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
+    for end in (*graph.input, *graph.output):
+        end.type.tensor_type.shape.dim[0].dim_param = "N"
+    del graph.value_info[:]  # shapes inside, which runtimes find themselves
 
 
 def answer(model: Path) -> Answer:

@@ -31,8 +31,8 @@ def write(target: Path, backbone: Any, head: Head, looks_at: Input, labels: Path
     """Writes a SavedModel with three signatures and the labels as an asset.
 
     `serving_default` takes `images`, uint8[N, S, S, 3] RGB, and gives `probabilities`, float32[N, K]; `features` takes
-    the same and gives `features`, float32[N, D]; `serving_bytes` takes `images`, string[N] of encoded JPEG, PNG, GIF or
-    BMP, and gives `probabilities`.
+    the same and gives `features`, float32[N, D], beside them; `serving_bytes` takes `images`, string[N] of encoded
+    JPEG, PNG, GIF or BMP, and gives `probabilities`.
 
     Args:
         target: The folder to make.
@@ -47,12 +47,13 @@ def write(target: Path, backbone: Any, head: Head, looks_at: Input, labels: Path
     module.kernel, module.bias = tf.Variable(head.kernel), tf.Variable(head.bias)
     module.labels = tf.saved_model.Asset(str(labels))
 
-    def features(images: Any) -> dict[str, Any]:
-        return {"features": graphs.feature_vectors(module.backbone, tf.cast(images, tf.float32) / 255.0)}
+    def look_inside(images: Any) -> dict[str, Any]:
+        features = graphs.feature_vectors(module.backbone, tf.cast(images, tf.float32) / 255.0)
+        logits = tf.matmul(features, module.kernel) + module.bias
+        return {"features": features, "probabilities": tf.nn.softmax(logits)}
 
     def classify(images: Any) -> dict[str, Any]:
-        logits = tf.matmul(features(images)["features"], module.kernel) + module.bias
-        return {"probabilities": tf.nn.softmax(logits)}
+        return {"probabilities": look_inside(images)["probabilities"]}
 
     def classify_bytes(images: Any) -> dict[str, Any]:
         shape = (looks_at.size, looks_at.size, 3)
@@ -69,7 +70,7 @@ def write(target: Path, backbone: Any, head: Head, looks_at: Input, labels: Path
         for name, function, spec in (
             ("serving_default", classify, pixels),
             ("serving_bytes", classify_bytes, encoded),
-            ("features", features, pixels),
+            ("features", look_inside, pixels),
         )
     }
     graphs.save(module, target, signatures=signatures)
