@@ -87,6 +87,12 @@ def test_each_cell_opens_its_pictures_and_no_others(page):
     assert page.locator('.confusion [aria-pressed="true"]').count() == 1
 
 
+def test_mistakes_come_from_the_surest_wherever_else_they_are_shown(page):
+    cell(page, 0, 1).click()
+    pictures = page.locator("#gallery .picture")
+    assert [picture.get_attribute("data-id")[:2] for picture in pictures.all()] == ["02", "01"]
+
+
 def test_a_picture_opens_with_its_probabilities_and_its_evidence(page):
     cell(page, 0, 1).click()
     page.locator("#gallery .picture").first.click()

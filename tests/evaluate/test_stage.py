@@ -43,7 +43,7 @@ def test_the_page_and_the_tables_name_rows_and_columns_rightly(project, put):
     put(project)
     project.run("evaluate")
     matrix = page_of(project).partition('<table class="confusion">')[2].partition("</table>")[0]
-    assert re.findall('<th scope="col">(.*?)</th>', matrix)[1:] == ["ANT", "BEE", "COW"]
+    assert re.findall('<th scope="col"><span>(.*?)</span>', matrix) == ["ANT", "BEE", "COW"]
     assert re.findall('<th scope="row">(.*?)</th>', matrix) == ["ANT", "BEE", "COW"]
     counts = re.findall(r'(\d+)<small>(\d+)|class="none">(0)<', matrix)
     assert [int(count or none) for count, _, none in counts] == np.ravel(MATRIX).tolist()
@@ -157,7 +157,7 @@ def test_the_cards_tell_sources_licences_authors_and_what_to_beware_of(project, 
         "To tell ants 🐜 apart.",
         "Never asked of &lt;wasps&gt;.",
         "not for commercial use; ask",
-        "ANT was learned from 1",
+        "Learned from few training pictures: ANT (1), BEE (1), COW (1).",
     ):
         assert words in model
 

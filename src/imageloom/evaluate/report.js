@@ -111,6 +111,7 @@ function facts(picture) {
 function open(button) {
   const [actual, predicted, count] = ["actual", "predicted", "count"].map((name) => Number(button.dataset[name]));
   const found = [...pictures.keys()].filter((n) => pictures[n].actual === actual && pictures[n].shares[0][0] === predicted);
+  if (actual !== predicted) found.sort((a, b) => pictures[b].shares[0][1] - pictures[a].shares[0][1]); // the surest first
   const said = actual === predicted ? `${labels[actual]}, named rightly` : `${labels[actual]} taken for ${labels[predicted]}`;
   const number = found.length < count ? `${found.length} of ${count} pictures` : `${count} picture${count === 1 ? "" : "s"}`;
   const grid = make("ul", { class: "thumbs" }), box = make("input", { type: "checkbox", id: "evidence" });
