@@ -92,3 +92,20 @@ def to_tflite(concrete: Any, module: Any) -> bytes:
     converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([concrete], module)
     with no_native_stderr():
         return bytes(converter.convert())
+
+
+def quantised(content: bytes, stay_float: set[str]) -> bytes:
+    """A TFLite model in int8, its ends in float32.
+
+    It is what `TFLiteConverter` itself calls in the end. To call it alone takes 0.4 s in place of 5: what is TFLite
+    already need not be converted, and LiteRT finds ranges at 10 ms a picture in place of 110.
+
+    Args:
+        content: A float32 model whose tensors have `min` and `max`.
+        stay_float: Names of the tensors whose operators calculate in float32.
+    """
+    tensorflow()
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    with no_native_stderr():
+        return bytes(mlir_quantize(content, denylisted_nodes=stay_float))

@@ -2,7 +2,8 @@
 
 | request | answer |
 | --- | --- |
-| `POST /predict?top_k=N` | what is on the picture that is the body, or the one file of a form |
+| `POST /predict?top_k=N` | what is on the picture that is the body or the one file of a form, and whether it is known |
+| `POST /heatmap?class=NAME` | the same picture as the model sees it, with what speaks for the class coloured; a JPEG |
 | `GET /labels` | the classes, in the model's order, and the model's version |
 | `GET /healthz` | `{"status": "ok"}` |
 | `GET /` | a page to drop pictures on |
@@ -19,6 +20,7 @@ from typing import Any
 
 from bottle import Bottle, HTTPError, request, response
 
+from imageloom import heatmap
 from imageloom.errors import ImageError
 from imageloom.predictor import Predictor
 from imageloom.serving import forms
@@ -82,6 +84,17 @@ def _add_api(app: Bottle, predictor: Predictor, max_bytes: int) -> None:
         response.headers["Server-Timing"] = f"predict;dur={milliseconds:.1f}"
         return _answer(prediction.to_dict(top_k))
 
+    @app.post("/heatmap")
+    def explain() -> bytes:
+        index = _class_index(predictor)
+        data = _picture(max_bytes)
+        try:
+            pixels = predictor.load(data)
+        except ImageError as fault:
+            raise HTTPError(STATUS_OF_KIND[fault.kind], fault.message) from None
+        response.headers.update({"Content-Type": "image/jpeg", "Cache-Control": "no-store"})
+        return heatmap.jpeg(heatmap.overlay(pixels, predictor.heatmap(pixels, index)))
+
     @app.get("/healthz")
     def healthz() -> bytes:
         return _answer({"status": "ok"})
@@ -122,6 +135,16 @@ def _top_k(classes: int) -> int | None:
     if not 1 <= number <= classes:
         raise HTTPError(400, f"top_k must be a whole number from 1 to {classes}")
     return number
+
+
+def _class_index(predictor: Predictor) -> int | None:
+    """Number of the class that the request names; None where it names none."""
+    name = request.query.getunicode("class")
+    if name is None:
+        return None
+    if name not in predictor.names:
+        raise HTTPError(400, f"there is no class {name!r}; /labels lists them")
+    return predictor.names.index(name)
 
 
 def _picture(max_bytes: int) -> bytes:

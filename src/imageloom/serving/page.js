@@ -65,7 +65,9 @@ async function predict(file, card) {
     const started = performance.now();
     const answer = await ask(file);
     show(card, answer, performance.now() - started);
-    announce(`${nameOf(file)}: ${answer.label}, ${percent(answer.predictions[0].probability)}`);
+    offerReason(card, file, answer.predictions[0]);
+    const first = `${answer.label}, ${percent(answer.predictions[0].probability)}`;
+    announce(`${nameOf(file)}: ${answer.known ? first : `unknown; nearest is ${first}`}`);
   } catch (fault) {
     showFault(card, fault.message);
     announce(`${nameOf(file)}: ${fault.message}`);
@@ -75,19 +77,59 @@ async function predict(file, card) {
 }
 
 async function ask(file) {
+  const reply = await send(`predict?top_k=${Math.min(SHOWN, classes)}`, file);
+  return reply.json();
+}
+
+async function send(path, file) {
   let reply;
   try {
-    reply = await fetch(`predict?top_k=${Math.min(SHOWN, classes)}`, { method: "POST", body: file });
+    reply = await fetch(path, { method: "POST", body: file });
   } catch {
     throw new Error("the server does not answer, or the file cannot be read");
   }
+  if (reply.ok) return reply;
   const content = await reply.json().catch(() => ({}));
-  if (!reply.ok) throw new Error(content.detail || `the server answered ${reply.status}`);
-  return content;
+  throw new Error(content.detail || `the server answered ${reply.status}`);
+}
+
+// The button puts in the picture's place one on which is coloured what speaks for the first class, and back.
+function offerReason(card, file, first) {
+  const button = card.querySelector(".why");
+  const frame = card.querySelector(".frame");
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      if (!frame.querySelector(".map")) frame.append(await explanation(file, first));
+      const shown = frame.classList.toggle("explained");
+      button.setAttribute("aria-pressed", String(shown));
+      announce(shown ? frame.querySelector(".map").alt : `Preview of ${nameOf(file)}`);
+    } catch (fault) {
+      announce(`${nameOf(file)}: ${fault.message}`);
+    } finally {
+      button.disabled = false;
+      button.focus();
+    }
+  });
+}
+
+async function explanation(file, first) {
+  const reply = await send(`heatmap?class=${encodeURIComponent(first.name)}`, file);
+  const map = new Image();
+  map.className = "map";
+  map.alt = `${nameOf(file)}, with what speaks for ${first.label} coloured`;
+  map.src = URL.createObjectURL(await reply.blob());
+  await map.decode();
+  URL.revokeObjectURL(map.src);
+  return map;
 }
 
 function show(card, answer, milliseconds) {
-  card.querySelector(".state").hidden = true;
+  card.querySelector(".state").hidden = answer.known;
+  card.classList.toggle("unknown", !answer.known);
+  card.querySelector(".state").textContent = "Unknown";
+  card.querySelector(".reason").hidden = answer.known;
   card.querySelector(".time").textContent = `${Math.max(1, Math.round(milliseconds))} ms`;
   card.querySelector(".time").title = "from sending the picture to having the answer";
   const bars = card.querySelector(".bars");

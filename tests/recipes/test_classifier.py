@@ -1,0 +1,42 @@
+"""A classifier is fitted whole: what it says of its temperature and of what it knows is so."""
+
+import numpy as np
+import pytest
+from blobs import blobs
+
+from imageloom.ood import Detector
+from imageloom.recipes.calibration import temperature
+from imageloom.recipes.classifier import fit
+from imageloom.recipes.head import Head
+from imageloom.recipes.probe import Data, ProbeParams
+from imageloom.recipes.rejection import RejectionParams
+
+
+@pytest.fixture(scope="module")
+def sides() -> tuple[Data, Data]:
+    return blobs(3, [40, 60, 50], 2), blobs(3, [30] * 3, 2, seed=1)
+
+
+def test_what_it_says_of_itself_is_so(sides, tmp_path):
+    train, validation = sides
+    found, history = fit(train, validation, 3, ProbeParams(), RejectionParams(target_precision=0.9, least_share=0.2))
+    about = found.describe()
+    chosen = next(row for row in history if row["chosen"])
+    assert about["fitted"] == {"C": chosen["C"]}
+    raw = found.head.probabilities(validation.features)
+    assert about["calibration"] == {"temperature": temperature(raw, validation.classes)}
+    assert about["calibration"]["temperature"] != 1
+    own = raw[np.arange(90), validation.classes]
+    assert -np.log(own).mean() == pytest.approx(chosen["validation_loss"], rel=1e-5)  # the head is uncalibrated
+    calibrated = found.head.tempered(found.temperature).probabilities(validation.features)
+    assert np.array_equal(calibrated.argmax(axis=1), raw.argmax(axis=1))
+    known = about["known"]
+    answered = calibrated.max(axis=1) >= known["min_confidence"]
+    answered &= found.detector.distances(validation.features) <= known["max_distance"]
+    assert answered.mean() == pytest.approx(known["share_known"], abs=1e-5)
+    right = (calibrated.argmax(axis=1) == validation.classes)[answered].mean()
+    assert right == pytest.approx(known["precision"], abs=1e-5)
+    assert known["precision"] >= known["target_precision"] == 0.9
+    found.save(tmp_path)
+    assert np.array_equal(Head.load(tmp_path / "head.npz").kernel, found.head.kernel)
+    assert np.array_equal(Detector.load(tmp_path / "ood.npz").mean, Detector.fit(train.features).mean)
