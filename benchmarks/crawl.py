@@ -246,7 +246,7 @@ def run(command: list[str]) -> tuple[str, float, float]:
     )
 
     def watch() -> None:
-        while not ended.wait(0.05):
+        while not ended.wait(0.2):
             peak[0] = max(peak[0], memory_of_session(child.pid))
 
     watcher = threading.Thread(target=watch)

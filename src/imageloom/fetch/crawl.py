@@ -94,6 +94,7 @@ class Crawl:
         """Crawls the sources one after another, and fetches their candidates many at a time.
 
         Raises:
+            DecodersEndedError: The system ended a process that decodes; the ledger knows what came.
             ImageloomError: The disk is full, or the store cannot be written.
         """
         asked: asyncio.Queue[_Order | None] = asyncio.Queue(2 * limits.concurrency)
