@@ -70,14 +70,15 @@ bench-crawl: $(STAMP)
 
 setup: $(STAMP)
 
-# The lock is all that is installed, by uv, which the lock itself names.
+# The lock is all that is installed, by uv, which the lock itself names. It compiles what it installs: 15 s once, and
+# every stage starts seconds sooner, also where Python is told or forced not to write bytecode.
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed" >&2; echo "hint: install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.lock > .venv/uv.txt
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
 	@echo "installing what requirements.lock names into .venv ..."
-	@VIRTUAL_ENV="$(CURDIR)/.venv" uv pip install --quiet --no-deps --require-hashes -r requirements.lock
+	@VIRTUAL_ENV="$(CURDIR)/.venv" uv pip install --quiet --compile-bytecode --no-deps --require-hashes -r requirements.lock
 	@VIRTUAL_ENV="$(CURDIR)/.venv" uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
