@@ -21,6 +21,7 @@ from full_disk import assert_told_and_untouched
 from PIL import Image
 
 from imageloom import cli, tables
+from imageloom.engine import cores
 from imageloom.fetch.crawl import BATCH, Crawl
 from imageloom.fetch.forgotten import Forgotten
 from imageloom.fetch.http import Limits
@@ -447,7 +448,7 @@ def test_the_listing_waits_for_the_fetching(site: Any, tmp_path: Path) -> None:
         context = Context(tmp_path, (), "here")
         asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4, allow_hosts=("127.0.0.1",)), Silent()))
     assert crawl.counts.total() == 120
-    assert max(ahead) <= 4 + 2 * 4 + 1 + 2 * BATCH
+    assert max(ahead) <= 4 + 2 * 4 + 1 + (cores() + 1) * BATCH
 
 
 def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path, free_port: int) -> None:

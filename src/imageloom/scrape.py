@@ -25,6 +25,7 @@ from imageloom import params as parameters
 from imageloom.console import progress, say, warn
 from imageloom.errors import DataError, ImageloomError
 from imageloom.fetch.crawl import Crawl
+from imageloom.fetch.decoders import DecodersEndedError
 from imageloom.fetch.forgotten import Forgotten, erase
 from imageloom.fetch.http import Limits
 from imageloom.fetch.ledger import Ledger, Row, sweep, tell_resumed
@@ -212,13 +213,13 @@ def _crawl(job: _Job) -> None:
                 asyncio.run(crawl.run(listed, job.limits(), bar))
             seconds = time.monotonic() - began
             _export(ledger, job)
+        except (KeyboardInterrupt, DecodersEndedError):  # what came is kept, and the next crawl goes on with the rest
+            _export(ledger, job)
+            raise
         except ImageloomError:  # a full disk: give the room back
             store.undo()
             if not ledger.resumed:
                 ledger.remove()
-            raise
-        except KeyboardInterrupt:  # what came until then is kept, and the next crawl goes on with the rest
-            _export(ledger, job)
             raise
         say(f"scrape: {crawl.listed:,} addresses in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
         _conclude(crawl, ledger, job)

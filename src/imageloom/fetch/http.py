@@ -163,16 +163,16 @@ class Http:
         self._hosts: OrderedDict[URL, _Host] = OrderedDict()
         self._places = asyncio.Semaphore(limits.concurrency)
         self._seen = 0
-        self._pool: _Pool
+        self._pool: _Pool | None = None  # made for the first request: a crawl of what is fresh needs none
 
     async def __aenter__(self) -> "Http":
-        self._pool = self._new_pool()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._pool.session.close()
+        if self._pool is not None:
+            await self._pool.session.close()
 
     def _new_pool(self) -> _Pool:
         import aiohttp
@@ -288,10 +288,10 @@ class Http:
 
     async def _once(self, url: "URL", wish: _Wish) -> Fetched:
         if self._seen >= HOSTS_PER_POOL:
-            self._seen, old, self._pool = 0, self._pool, self._new_pool()
-            if not old.users:
+            self._seen, old, self._pool = 0, self._pool, None
+            if old is not None and not old.users:
                 await old.session.close()
-        pool = self._pool
+        pool = self._pool = self._pool or self._new_pool()
         pool.users += 1
         try:
             async with pool.session.get(url, headers=wish.headers, allow_redirects=False) as answer:

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageloom.engine import cores
 from imageloom.errors import ImageError
 from imageloom.fetch.status import Status
 from imageloom.files import atomic_file
-
-BLOCKS = 3  # of memory for pictures that are kept for each decoding thread: one decoded, half shrunk and shrunk
 
 NAME_LENGTH = 20  # of the digest's 64 characters: 80 bits, no two of a billion pictures share them
 
@@ -34,7 +31,7 @@ class Kept:
 
 
 class Store:
-    """The folder `data/raw`. Safe to use from several threads.
+    """The folder `data/raw`. Safe to use from several threads and processes.
 
     Args:
         root: The folder; `<class>/<sha256[:20]>.<ext>` are made in it.
@@ -51,10 +48,6 @@ class Store:
         self._resize = resize
         self._refused = refused or {}
         self._made = time.time()
-        if resize is not None:
-            from imageloom import images
-
-            images.keep_memory(BLOCKS * cores())
 
     def has(self, row: dict[str, Any] | None) -> bool:
         """Whether the picture that a manifest row tells about is on the disk, whole by its length."""
