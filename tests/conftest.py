@@ -12,9 +12,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 
 import imageloom
+from imageloom import arrays, files
+from imageloom.ood import Detector
+from imageloom.tflite_graph import TFLiteGraph
 
 
 def pytest_configure() -> None:
@@ -40,19 +44,38 @@ COLOURS = (("red", "红"), ("green", "green"), ("blue", "blue"))
 
 
 def _write_export(folder: Path, tflite: bytes, classes: Sequence[tuple[str, str]]) -> Path:
-    """Writes an exported model as the stage `export` does; `classes` are pairs of name and label."""
+    """Writes an exported model as the stage `export` does; `classes` are pairs of name and label.
+
+    It knows colours as bright and pure as a traffic light's; grey and yellow are far from them.
+    """
     folder.mkdir(parents=True)
-    labels = "".join(f"{label}\n" for _, label in classes).encode()
+    graph = TFLiteGraph(tflite)
+    features = graph.features()
     (folder / "model.tflite").write_bytes(tflite)
-    (folder / "labels.txt").write_bytes(labels)
-    digest = hashlib.sha256(tflite).hexdigest()
+    (folder / "labels.txt").write_bytes("".join(f"{label}\n" for _, label in classes).encode())
+    arrays.save(folder / "head.npz", kernel=6 * np.eye(3, dtype=np.float32), bias=np.zeros(3, np.float32))
+    colours = np.abs(np.repeat(np.eye(3), 40, axis=0) + np.random.default_rng(0).normal(0, 0.05, (120, 3)))
+    Detector.fit(colours.astype(np.float32)).save(folder / "ood.npz")
+    digests = {path.name: files.sha256(path) for path in sorted(folder.iterdir())}
     card = {
-        "format": 1,
-        "version": digest[:12],
+        "format": 2,
+        "version": digests["model.tflite"][:12],
+        "recipe": "probe",
         "classes": [{"name": name, "label": label} for name, label in classes],
         "input": {"size": 32, "aspect": "crop"},
-        "files": {"model.tflite": digest, "labels.txt": hashlib.sha256(labels).hexdigest()},
-        "recipe": "probe",
+        "temperature": 1.0,
+        "formats": {
+            "float32": {
+                "file": "model.tflite",
+                "head": "head.npz",
+                "ood": "ood.npz",
+                "features": features,
+                "map": graph.pooled_map(features),
+                "known": {"min_confidence": 0.5, "max_distance": 3.0},
+                "temperature": 1.0,
+            }
+        },
+        "files": digests,
         "backbone": {"module": "colours"},
     }
     (folder / "model.json").write_text(json.dumps(card, ensure_ascii=False), encoding="utf-8")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from projects import picture
 
-from imageloom import tables, track
+from imageloom import runtimes, tables, track
 from imageloom.errors import DataError, ModelError
 from imageloom.files import Paths, write_json
 from imageloom.predictor import Predictor
@@ -115,11 +115,11 @@ def test_model_loads_and_predicts_from_bytes_as_the_predictor_does(paths: Paths,
     pictures = [picture("warm", 100), picture("cold", 101)]
     answers = model.predict(pd.DataFrame({"image": pictures}))
     predictor = Predictor(paths.export)
-    assert list(answers.columns) == ["label", "红", "green", "blue"]
+    assert list(answers.columns) == ["label", "known", "红", "green", "blue"]
     for data, (_, row) in zip(pictures, answers.iterrows(), strict=True):
         expected = predictor.predict(data)
-        assert row["label"] == expected.label
-        assert list(row.iloc[1:]) == pytest.approx([float(share) for share in expected.probabilities])
+        assert (row["label"], row["known"]) == (expected.label, expected.known)
+        assert list(row.iloc[2:]) == pytest.approx([float(share) for share in expected.probabilities])
     assert isinstance(model.input_example["image"].iloc[0], bytes)
     assert list(model.predict(model.input_example)["label"]) == [
         predictor.predict(model.input_example["image"].iloc[0]).label
@@ -229,3 +229,25 @@ def test_class_names_that_mlflow_refuses_stay_distinct() -> None:
 def test_path_is_refused_as_a_tracking_uri(uri: str) -> None:
     with pytest.raises(ValueError, match="must be an address"):
         track.Params(tracking_uri=uri)
+
+
+def test_a_registered_model_is_opened_by_its_alias_and_its_version(
+    paths: Paths, logged: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client(paths).set_registered_model_alias("imageloom", "champion", logged["model_version"])
+    monkeypatch.chdir(paths.root)
+    expected = Predictor(paths.export).predict(picture("warm", 5)).to_dict()
+    for name in ("mlflow:models/imageloom@champion", "models:/imageloom@champion", "mlflow:models/imageloom/1"):
+        assert runtimes.open_model(name).predict(picture("warm", 5)).to_dict() == expected
+    for name in ("mlflow:models/imageloom@challenger", "mlflow:models/imageloom/7", "mlflow:models/other@champion"):
+        with pytest.raises(ModelError, match="cannot open") as told:
+            runtimes.open_model(name)
+        assert "\n" not in told.value.message
+
+
+def test_a_registered_model_without_a_store_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it when it is told where its store is
+    with pytest.raises(ModelError, match="no MLflow store at"):
+        runtimes.open_model("mlflow:models/imageloom@champion")
+    assert not list(tmp_path.iterdir())

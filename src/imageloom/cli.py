@@ -41,7 +41,8 @@ PURPOSES = {
 
 # Commands beside the stages -> module with `add_arguments(parser)` and `run(arguments)`, and what it is for.
 COMMANDS = {
-    "predict": ("imageloom.predict", "name what is on pictures"),
+    "predict": ("imageloom.predict.command", "name what is on pictures"),
+    "compare": ("imageloom.compare", "say whether one model is better than another, and end with a code that says so"),
     "serve": ("imageloom.serving.command", "answer predictions over HTTP, with a page to drop pictures on"),
     "forget": ("imageloom.forget", "take a picture out, see that it does not come back, and say which models saw it"),
     "demo": ("imageloom.sources.demo", "serve the demo's gallery of photographs, to crawl it or to look at it"),

@@ -3,7 +3,7 @@
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -23,16 +23,20 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def remark(line: str) -> None:
+    """Prints one line to standard error, where standard output is for programs."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 def warn(line: str) -> None:
     """Prints a line that begins with `warning:` to standard error."""
-    sys.stderr.write(f"warning: {line}\n")
-    sys.stderr.flush()
+    remark(f"warning: {line}")
 
 
 def error(line: str) -> None:
     """Prints a line that begins with `error:` to standard error, for a fault that does not end the command."""
-    sys.stderr.write(f"error: {line}\n")
-    sys.stderr.flush()
+    remark(f"error: {line}")
 
 
 def columns(text: str) -> int:
@@ -41,17 +45,28 @@ def columns(text: str) -> int:
     return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
 
 
+def readable(text: str) -> str:
+    """The text with everything replaced that would move the cursor or that the output cannot hold."""
+    joiners = " \u200c\u200d"  # these hold Persian words and family emoji together
+    text = "".join(letter if letter.isprintable() or letter in joiners else "\ufffd" for letter in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
 @contextmanager
-def progress(title: str, total: int | None = None, unit: str = "images") -> Iterator[Bar]:
+def progress(
+    title: str, total: int | None = None, unit: str = "images", log: Callable[[str], None] = say
+) -> Iterator[Bar]:
     """A progress bar on a terminal; elsewhere a line every ten seconds, so that a log stays short.
 
     Args:
         title: What is being done, such as `embed`.
         total: How much there is to do; None while that is not known.
         unit: What is being counted.
+        log: Prints the lines where there is no terminal.
     """
     if not sys.stderr.isatty():
-        yield _Lines(title, total, unit)
+        yield _Lines(title, total, unit, log)
         return
     from rich.console import Console
     from rich.progress import (
@@ -72,7 +87,9 @@ def progress(title: str, total: int | None = None, unit: str = "images") -> Iter
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+    # On a terminal Rich prints other lines above the bar; what goes into a file or a pipe must stay out of its hands.
+    above = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=above) as display:
         task = display.add_task(title, total=total, unit=unit, note="")
 
         class _Terminal:
@@ -83,8 +100,8 @@ def progress(title: str, total: int | None = None, unit: str = "images") -> Iter
 
 
 class _Lines:
-    def __init__(self, title: str, total: int | None, unit: str) -> None:
-        self._title, self._total, self._unit = title, total, unit
+    def __init__(self, title: str, total: int | None, unit: str, log: Callable[[str], None]) -> None:
+        self._title, self._total, self._unit, self._log = title, total, unit, log
         self._last = time.monotonic()
 
     def update(self, done: int, total: int | None = None, note: str = "") -> None:
@@ -93,4 +110,4 @@ class _Lines:
         if now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
             of = "" if self._total is None else f" of {self._total:,}"
-            say(f"{self._title}: {done:,}{of} {self._unit}{', ' + note if note else ''}")
+            self._log(f"{self._title}: {done:,}{of} {self._unit}{', ' + note if note else ''}")

@@ -30,6 +30,10 @@ FORMATS = {
     "PPM": "ppm",
 }
 
+# What files in a folder are taken for pictures; a file that is named is tried whatever its name.
+EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib"}
+EXTENSIONS |= {".tif", ".tiff", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"}
+
 _OPENED = tuple(name for name in FORMATS if name != "MPO")  # the JPEG reader opens those itself
 
 # EXIF's orientation -> the turn that sets the picture upright (Exif 2.32, table 6).
@@ -77,6 +81,16 @@ def inspect(data: bytes) -> ImageInfo:
     if _orientation(image) in _LYING:
         width, height = height, width
     return ImageInfo(width, height, name, FORMATS[name])
+
+
+def proportion(data: bytes) -> float:
+    """The longer side over the shorter, by the picture's header.
+
+    Raises:
+        ImageError: It is no picture, or has more than `MAX_PIXELS` pixels.
+    """
+    sides = _open(data).size
+    return max(sides) / max(1, min(sides))
 
 
 def load(data: bytes, size: int | None = None, aspect: Aspect = "crop") -> np.ndarray:

@@ -4,26 +4,20 @@
 differently. It needs LiteRT, numpy and Pillow only, and answers a third of a second after the process has started.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from imageloom import files, images
+from imageloom import arrays, card, heatmap, images
 from imageloom.engine import Engine
 from imageloom.errors import ImageError, ModelError
+from imageloom.ood import Detector
 
-# The number of the layout of an exported folder that this module reads.
-FORMAT = 1
-
-MODEL_FILE = "model.tflite"
-LABELS_FILE = "labels.txt"
-CARD_FILE = "model.json"
-
-_EXPORT_AGAIN = "run `dvc repro --force export` to make it again"
+# The formats of model.json that LiteRT runs.
+TFLITE = ("float32", "float16", "int8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +28,17 @@ class Prediction:
         label: The most probable class, as people read it.
         name: The same class, as folders are named.
         probabilities: float32[K], in the order of the model's classes.
+        known: Whether the answer is to be relied on: it is sure enough, and the picture is like those of training; None
+            where the model cannot tell.
+        distance: How far the picture is from those of training, about 1 for one like them; NaN where nobody can tell.
         predictor: Who said so.
     """
 
     label: str
     name: str
     probabilities: np.ndarray
+    known: bool | None
+    distance: float
     predictor: "Predictor"
 
     def to_dict(self, top_k: int | None = None) -> dict[str, Any]:
@@ -58,14 +57,17 @@ class Prediction:
             }
             for index in order
         ]
-        return {"label": self.label, "predictions": ranked, "model": self.predictor.version}
+        return {"label": self.label, "known": self.known, "predictions": ranked, "model": self.predictor.version}
 
 
 class Predictor:
     """An exported model, ready to answer; safe to call from several threads.
 
+    What runs a format that is not TFLite overrides `open_model`, `run` and `run_with_map`.
+
     Args:
-        folder: What the stage `export` wrote: `model.tflite`, `labels.txt` and `model.json`.
+        folder: What the stage `export` wrote: `model.json` and what it names.
+        format: Which of the formats in it answers, of those in `TFLITE`.
 
     Raises:
         ModelError: A file is missing, was altered since it was exported, or does not fit the others.
@@ -75,15 +77,60 @@ class Predictor:
         'functional'
     """
 
-    def __init__(self, folder: Path) -> None:
-        card = _read_card(folder)
-        _check_digests(folder, card)
-        self.names, self.labels = _read_classes(folder, card)
-        self.version = str(card["version"])
-        self.card = card
-        self._size, self._aspect = _read_input(folder, card)
-        self._engine = Engine(folder / MODEL_FILE)
-        _check_graph(folder, self._engine, self._size, len(self.labels))
+    def __init__(self, folder: Path, format: str = "float32") -> None:
+        self.card = card.read(folder)
+        self.names, self.labels, self.version = self.card.names, self.card.labels, self.card.version
+        self.size, self.aspect = self.card.size, self.card.aspect
+        entry = self.card.entry(format)
+        self._known, self._head = entry["known"], folder / entry["head"]
+        self._detector = Detector.load(folder / entry["ood"], "export")
+        self.open_model(folder / entry["file"], entry)
+
+    def open_model(self, path: Path, entry: dict[str, Any]) -> None:
+        """Makes ready what `run` needs.
+
+        Args:
+            path: The file, or the folder, that holds the model.
+            entry: What model.json says of its format.
+
+        Raises:
+            ModelError: It cannot be used, or is not what model.json says.
+        """
+        self._features, self._map = entry.get("features"), entry.get("map")
+        extra = [tensor for tensor in (self._features, self._map) if tensor is not None]
+        self._engine = Engine(path, extra)
+        length = len(self._detector.mean)
+        for tensor, rank in ((self._features, 2), (self._map, 4)):
+            if tensor is None:
+                continue
+            shape = self._engine.shapes[tensor]
+            if len(shape) != rank or shape[-1] != length:
+                raise ModelError(
+                    f"tensor {tensor} of {path} has the shape {shape}; features are {length} numbers", card.EXPORT_AGAIN
+                )
+        if self._engine.output_length != len(self.labels):
+            outputs = f"{self._engine.output_length} outputs for {len(self.labels)} labels"
+            raise ModelError(f"{path} has {outputs}", card.EXPORT_AGAIN)
+        if self._engine.size != self.size or self._engine.input_dtype != np.uint8:
+            raise ModelError(
+                f"{path} takes {self._engine.input_dtype} pictures of side {self._engine.size}; "
+                f"{card.CARD_FILE} says uint8 and {self.size}",
+                card.EXPORT_AGAIN,
+            )
+
+    def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities float32[K] of a picture uint8[S, S, 3], and its features float32[D] where it has any."""
+        if self._features is None:
+            return self._engine(image), None
+        probabilities, features = self._engine.tensors(image, self._features)
+        return probabilities, features
+
+    def run_with_map(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities float32[K] of a picture, and the map float32[h, w, D] that is pooled, where there is one."""
+        if self._map is None:
+            return self._engine(image), None
+        probabilities, activations = self._engine.tensors(image, self._map)
+        return probabilities, activations
 
     def predict(self, data: bytes) -> Prediction:
         """Says what is on a picture.
@@ -94,97 +141,46 @@ class Predictor:
         Raises:
             ImageError: It is not a picture that can be used.
         """
-        return self.predict_pixels(images.load(data, self._size, self._aspect))
+        return self.predict_pixels(self.load(data))
+
+    def load(self, data: bytes) -> np.ndarray:
+        """Decodes a picture as the model takes it: uint8[S, S, 3] RGB.
+
+        Raises:
+            ImageError: It is not a picture that can be used.
+        """
+        return images.load(data, self.size, self.aspect)
 
     def predict_pixels(self, image: np.ndarray) -> Prediction:
-        """Says what is on a picture that `images.load` has decoded: uint8[S, S, 3] RGB."""
-        probabilities = np.array(self._engine(image), dtype=np.float32)
+        """Says what is on a picture that `load` has decoded: uint8[S, S, 3] RGB."""
+        answer, features = self.run(image)
+        probabilities = np.array(answer, dtype=np.float32)
         best = int(probabilities.argmax())
-        return Prediction(self.labels[best], self.names[best], probabilities, self)
+        distance = float("nan") if features is None else float(self._detector.distances(features[np.newaxis])[0])
+        known = probabilities[best] >= self._known["min_confidence"] and not distance > self._known["max_distance"]
+        return Prediction(self.labels[best], self.names[best], probabilities, bool(known), distance, self)
 
+    def heatmap(self, image: np.ndarray, class_index: int | None = None) -> np.ndarray:
+        """Where the evidence for a class lies: by class activation, or by occlusion where the network pools no map.
 
-def _read_card(folder: Path) -> dict[str, Any]:
-    """`model.json`, of a format that this module knows and with every key that it uses."""
-    path = folder / CARD_FILE
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"no exported model in {folder}: {CARD_FILE} is missing",
-            "run `dvc repro` to make one, or name its folder with --model",
-        ) from None
-    except OSError as fault:
-        raise ModelError(f"cannot read {path}: {fault.strerror}", "check the folder's permissions") from None
-    except ValueError as fault:
-        raise ModelError(f"{path} is not JSON: {fault}", _EXPORT_AGAIN) from None
-    number = card.get("format") if isinstance(card, dict) else None
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ModelError(f"{path} is no description of an exported model: it has no format number", _EXPORT_AGAIN)
-    if number > FORMAT:
-        raise ModelError(
-            f"{path} is of format {number}; this version of imageloom reads up to {FORMAT}",
-            "update imageloom, or export the model with this version",
-        )
-    for key, kind in (("version", str), ("classes", list), ("input", dict), ("files", dict)):
-        if not isinstance(card.get(key), kind):
-            raise ModelError(f"{path} has no {key!r}, or one of another kind", _EXPORT_AGAIN)
-    return card
+        Args:
+            image: uint8[S, S, 3] RGB, as `load` gives it; `heatmap.overlay` lays the answer on it.
+            class_index: Number of the class; the most probable one where none is given.
 
+        Returns:
+            float32[h, w]; positive where a place speaks for the class.
+        """
+        probabilities, activations = self.run_with_map(image)
+        index = int(probabilities.argmax()) if class_index is None else class_index
+        if activations is None:
+            return heatmap.occlusion(lambda pixels: self.run(pixels)[0], image, index)
+        return heatmap.class_activation(activations, self._kernel(), index)
 
-def _check_digests(folder: Path, card: dict[str, Any]) -> None:
-    """Compares the files that are used with the SHA-256 that the export wrote down."""
-    for name in (MODEL_FILE, LABELS_FILE):
-        expected = card["files"].get(name)
-        if not isinstance(expected, str):
-            raise ModelError(f"{folder / CARD_FILE} has no SHA-256 of {name}", _EXPORT_AGAIN)
-        try:
-            found = files.sha256(folder / name)
-        except OSError as fault:
-            raise ModelError(f"cannot read {folder / name}: {fault.strerror}", _EXPORT_AGAIN) from None
-        if found != expected:
-            raise ModelError(
-                f"{folder / name} was altered: its SHA-256 begins with {found[:12]}, {expected[:12]} was exported",
-                f"{_EXPORT_AGAIN}, or `dvc checkout --force` to have the exported files back",
-            )
-
-
-def _read_classes(folder: Path, card: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The classes' names and labels, in the order of the model's outputs."""
-    classes = card["classes"]
-    if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in classes):
-        raise ModelError(f"{folder / CARD_FILE}: every class needs a name", _EXPORT_AGAIN)
-    names = tuple(one["name"] for one in classes)
-    labels = tuple(str(one.get("label") or one["name"]) for one in classes)
-    # Not splitlines(): a label may hold U+2028 or other characters that Python takes for the end of a line.
-    listed = (folder / LABELS_FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    if tuple(listed) != labels:
-        raise ModelError(
-            f"{folder / LABELS_FILE} lists {len(listed)} labels that are not the {len(labels)} of {CARD_FILE}",
-            _EXPORT_AGAIN,
-        )
-    return names, labels
-
-
-def _read_input(folder: Path, card: dict[str, Any]) -> tuple[int, images.Aspect]:
-    size, aspect = card["input"].get("size"), card["input"].get("aspect")
-    if isinstance(size, bool) or not isinstance(size, int) or aspect not in get_args(images.Aspect):
-        known = ", ".join(get_args(images.Aspect))
-        raise ModelError(
-            f"{folder / CARD_FILE}: input needs a whole size and an aspect among {known}; found {card['input']}",
-            _EXPORT_AGAIN,
-        )
-    return size, aspect
-
-
-def _check_graph(folder: Path, engine: Engine, size: int, count: int) -> None:
-    path = folder / MODEL_FILE
-    if engine.output_length != count:
-        raise ModelError(f"{path} has {engine.output_length} outputs for {count} labels", _EXPORT_AGAIN)
-    if engine.size != size or engine.input_dtype != np.uint8:
-        raise ModelError(
-            f"{path} takes {engine.input_dtype} pictures of side {engine.size}; {CARD_FILE} says uint8 and {size}",
-            _EXPORT_AGAIN,
-        )
+    def _kernel(self) -> np.ndarray:
+        """float32[D, K], read when it is first asked for."""
+        if not hasattr(self, "_loaded_kernel"):
+            (self._loaded_kernel,) = arrays.load(self._head, ("kernel",), "export")
+        return self._loaded_kernel
 
 
 class _PyFunc:
@@ -201,21 +197,21 @@ class _PyFunc:
             params: Not used.
 
         Returns:
-            A DataFrame with the column `label` and one column of probabilities per class label.
+            A DataFrame with the columns `label`, `known`, and one column of probabilities per class label.
         """
         import pandas as pd
 
         if "image" not in getattr(model_input, "columns", ()):
             raise ModelError("the input has no column `image`", "give a DataFrame of one column `image` of bytes")
         answers = [self._row(number, data) for number, data in enumerate(model_input["image"])]
-        return pd.DataFrame(answers, columns=["label", *self._predictor.labels], index=model_input.index)
+        return pd.DataFrame(answers, columns=["label", "known", *self._predictor.labels], index=model_input.index)
 
     def _row(self, number: int, data: bytes) -> Sequence[Any]:
         try:
             prediction = self._predictor.predict(bytes(data))
         except ImageError as fault:
             raise ImageError(f"row {number}: {fault.message}", fault.kind) from None
-        return [prediction.label, *map(float, prediction.probabilities)]
+        return [prediction.label, prediction.known, *map(float, prediction.probabilities)]
 
 
 def _load_pyfunc(data_path: str) -> _PyFunc:

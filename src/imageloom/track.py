@@ -7,26 +7,22 @@ named, not logged again.
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
-import os
 import re
 import subprocess
 import tempfile
 import unicodedata
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from imageloom import console, files, params, results, tables
+from imageloom import console, files, mlflow_store, params, results, tables
 from imageloom.files import Paths
 from imageloom.params import StageParams
 from imageloom.predictor import Predictor
@@ -42,8 +38,6 @@ REQUIREMENTS = ("ai-edge-litert", "numpy", "pandas", "pillow")
 # A larger picture is no example: MLflow keeps it twice, as text.
 MAX_EXAMPLE_BYTES = 2_000_000
 
-SECONDS_TO_ANSWER = 10
-
 
 class Params(StageParams):
     """Where the result is logged, and under which names."""
@@ -53,7 +47,7 @@ class Params(StageParams):
         default="imageloom", min_length=1, max_length=250, description="name of the registered model; no / or :"
     )
     tracking_uri: str = Field(
-        default="sqlite:///mlflow.db",
+        default=mlflow_store.DEFAULT_URI,
         description="MLflow server's address, or a database beside which the files go to mlruns/ in the project",
     )
 
@@ -105,15 +99,15 @@ def run(settings: Params, paths: Paths) -> None:
         "experiment": settings.experiment,
         "model_name": settings.model_name,
         "model_version": None,
-        "tracking_uri": without_secrets(settings.tracking_uri),
+        "tracking_uri": mlflow_store.without_secrets(settings.tracking_uri),
     }
     try:
-        with _quiet_mlflow():
+        with mlflow_store.quiet():
             run_id, version, is_new = _log(result, settings, paths)
     # A store is a database, a server, a bucket: what its driver raises is not known here, and no fault of it may lose
     # a training that went well.
     except Exception as fault:
-        entry["error"] = _one_line(fault, settings.tracking_uri)
+        entry["error"] = mlflow_store.one_line(fault, settings.tracking_uri)
         files.write_json(paths.reports / "mlflow_run.json", entry)
         console.warn(f"the result was not logged: {entry['tracking_uri']} cannot be written: {entry['error']}")
         console.warn("nothing is lost: type `imageloom track` when the store is back")
@@ -123,12 +117,6 @@ def run(settings: Params, paths: Paths) -> None:
     console.say(
         f"track: {verb} as run {run_id} of {settings.experiment}; model {settings.model_name}, version {version}"
     )
-
-
-def without_secrets(uri: str) -> str:
-    """The address without its user, password and query."""
-    parts = urlsplit(uri)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def versions_that_saw(ids: set[str], paths: Paths) -> dict[str, Counter[str] | None]:
@@ -142,10 +130,13 @@ def versions_that_saw(ids: set[str], paths: Paths) -> dict[str, Counter[str] | N
         By version, newest first; None for one whose split is not to be had. Empty without versions or their store.
     """
     settings, seen = params.load("track", Params, paths.params), dict[str, Counter[str] | None]()
-    uri = _absolute(settings.tracking_uri, paths.root)
+    uri = mlflow_store.absolute(settings.tracking_uri, paths.root)
     if uri.startswith("sqlite:") and not Path(uri.partition(":///")[2]).exists():
         return seen
-    with contextlib.suppress(Exception), _quiet_mlflow():  # what a store's driver raises is not known here; see `run`
+    with (
+        contextlib.suppress(Exception),
+        mlflow_store.quiet(),
+    ):  # what a store's driver raises is not known here; see `run`
         import mlflow
 
         client = mlflow.MlflowClient(uri, uri)
@@ -174,7 +165,7 @@ def _result(settings: Params, paths: Paths) -> Result:
     predictor = Predictor(paths.export)
     flat = _flatten(params.load_all(paths.params))
     if "track.tracking_uri" in flat:
-        flat["track.tracking_uri"] = without_secrets(settings.tracking_uri)
+        flat["track.tracking_uri"] = mlflow_store.without_secrets(settings.tracking_uri)
     flat["data.digest"] = data_digest((row["id"], row["class"]) for row in split)
     flat["data.pictures"] = str(len(split))
     flat["model.version"] = predictor.version
@@ -258,7 +249,9 @@ def _artifacts(settings: Params, paths: Paths) -> list[tuple[Path, str]]:
     found = [(path, "reports") for path in reports if path.is_file()]
     found += [(path, "reports/figures") for path in sorted((paths.reports / "figures").glob("*.png"))]
     found += [(path, "reports/scrape") for path in (paths.reports / "scrape").glob("diff.json")]
-    found += [(paths.params, "")] if without_secrets(settings.tracking_uri) == settings.tracking_uri else []
+    found += (
+        [(paths.params, "")] if mlflow_store.without_secrets(settings.tracking_uri) == settings.tracking_uri else []
+    )
     return [*found, (paths.split, "data")]  # `versions_that_saw` looks it up
 
 
@@ -271,27 +264,14 @@ def _example(split: list[dict[str, Any]], paths: Paths) -> bytes | None:
     return smallest.read_bytes()
 
 
-@contextlib.contextmanager
-def _quiet_mlflow() -> Iterator[None]:
-    """Keeps MLflow from phoning home, from waiting minutes for a dead server, and from telling its steps."""
-    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(SECONDS_TO_ANSWER))
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    said = io.StringIO()  # it prints some of it, and logs the rest through a handler that looks up sys.stderr each time
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _log(result: Result, settings: Params, paths: Paths) -> tuple[str, str, bool]:
     """Writes the run, unless the store has it.
 
     Returns:
         The run's id, the version of the registered model, and whether the run is new.
     """
-    uri = _absolute(settings.tracking_uri, paths.root)
-    _check_writable(uri)
+    uri = mlflow_store.absolute(settings.tracking_uri, paths.root)
+    mlflow_store.check_writable(uri)
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -347,6 +327,7 @@ def _log_model(result: Result, settings: Params, paths: Paths) -> str:
 
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec("string", "label"),
+        ColSpec("boolean", "known"),
         *(ColSpec("double", label) for label in result.labels),
     ]
     logged = mlflow.pyfunc.log_model(
@@ -370,31 +351,3 @@ def _experiment(client: Any, name: str, uri: str, paths: Paths) -> str:
         return str(found.experiment_id)
     of_server = uri.startswith(("http:", "https:"))
     return str(client.create_experiment(name, None if of_server else (paths.root / "mlruns").as_uri()))
-
-
-def _absolute(uri: str, root: Path) -> str:
-    """A SQLite file is named from the project's folder, wherever the command is typed."""
-    scheme, separator, path = uri.partition(":///")
-    return f"{scheme}{separator}{root / path}" if scheme == "sqlite" and path else uri
-
-
-def _check_writable(uri: str) -> None:
-    """Takes SQLite's write lock and gives it back; MLflow would try ten times over a minute and a half."""
-    scheme, _, path = uri.partition(":///")
-    if scheme != "sqlite":
-        return
-    import sqlite3
-
-    connection = sqlite3.connect(path, timeout=SECONDS_TO_ANSWER)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    finally:
-        connection.close()
-
-
-def _one_line(fault: Exception, uri: str) -> str:
-    """The fault's first line, without what the address keeps secret."""
-    text = (str(fault).strip() or type(fault).__name__).splitlines()[0].replace(uri, without_secrets(uri))
-    password = urlsplit(uri).password
-    return (text.replace(password, "***") if password else text)[:300]

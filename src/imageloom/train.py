@@ -10,14 +10,17 @@ from imageloom.errors import DataError
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
 from imageloom.params import ClassSpec, StageParams
-from imageloom.recipes.probe import Data, ProbeParams, fit
+from imageloom.recipes import classifier
+from imageloom.recipes.probe import Data, ProbeParams
+from imageloom.recipes.rejection import RejectionParams
 
 
 class Params(StageParams):
-    """Which recipe, and its own parameters."""
+    """Which recipe, its own parameters, and when its classifier shall not answer."""
 
     recipe: Literal["probe"] = Field(default="probe", description="`probe`: logistic regression on the features")
     probe: ProbeParams = Field(default=ProbeParams(), description="the probe's own parameters")
+    known: RejectionParams = Field(default=RejectionParams(), description="which pictures are answered as known")
 
 
 def run(settings: Params, paths: Paths) -> None:
@@ -30,21 +33,34 @@ def run(settings: Params, paths: Paths) -> None:
     classes = _classes(table["class"].to_pylist(), params.load_classes(paths.params))
     store = FeatureStore(paths.features)
     sides = {side: _side(table, side, classes, store) for side in ("train", "validation")}
-    head, history = fit(sides["train"], sides["validation"], len(classes), settings.probe)
+    found, history = classifier.fit(sides["train"], sides["validation"], len(classes), settings.probe, settings.known)
     with files.atomic_folder(paths.classifier) as folder:
-        head.save(folder / "head.npz")
+        found.save(folder)
         files.write_text(folder / "labels.txt", "".join(f"{spec.label}\n" for spec in classes))
         about = {
             "recipe": settings.recipe,
             "classes": [{"name": spec.name, "label": spec.label} for spec in classes],
             "input": {"aspect": store.made_by()["aspect"]},
+            **found.describe(),
         }
         files.write_json(folder / "classifier.json", about)
     files.write_csv(paths.reports / "history.csv", list(history[0]), [list(row.values()) for row in history])
+    _say(found, history, {side: len(data.classes) for side, data in sides.items()}, settings)
+
+
+def _say(
+    found: classifier.Classifier, history: list[dict[str, Any]], pictures: dict[str, int], settings: Params
+) -> None:
     chosen = next(row for row in history if row["chosen"])
     console.say(
-        f"train: {settings.recipe} on {len(sides['train'].classes):,} pictures, C = {chosen['C']:g}; "
-        f"{chosen['validation_accuracy']:.1%} right on {len(sides['validation'].classes):,} validation pictures"
+        f"train: {settings.recipe} on {pictures['train']:,} pictures, C = {chosen['C']:g}; "
+        f"{chosen['validation_accuracy']:.1%} right on {pictures['validation']:,} validation pictures"
+    )
+    known = found.known
+    missed = "" if known.precision >= known.target_precision else f", short of the {known.target_precision:.1%} asked"
+    console.say(
+        f"train: temperature {found.temperature:g}; {known.share_known:.1%} of them are known, "
+        f"{known.precision:.1%} of these right{missed}"
     )
 
 

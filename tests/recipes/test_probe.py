@@ -1,21 +1,11 @@
 import numpy as np
 import pytest
+from blobs import blobs
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from imageloom.recipes.head import Head
 from imageloom.recipes.probe import Data, ProbeParams, fit
-
-
-def blobs(classes: int, each: list[int], spread: float, seed: int = 0) -> Data:
-    """Gaussian clouds in 20 dimensions with odd scales and one feature that never changes."""
-    random = np.random.default_rng(seed)
-    middles = np.random.default_rng(9).normal(size=(classes, 20))
-    labels = np.repeat(np.arange(classes), each)
-    features = middles[labels] + random.normal(scale=spread, size=(len(labels), 20))
-    features = features * np.logspace(-2, 2, 20) + 7
-    features[:, 3] = 5
-    return Data(features.astype(np.float32), labels)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -104,6 +104,20 @@ def test_what_is_no_picture_gets_the_servers_reason_and_the_next_its_answer(page
     expect(page.locator(".card").nth(1).locator(".label").first).to_have_text("红")
 
 
+def test_what_is_unlike_the_pictures_of_training_is_called_unknown(page):
+    bring(page, "drop", ("rose.png", RED), ("pink.png", encoded((250, 110, 90))))
+    rose, pink = page.locator(".card").first, page.locator(".card").nth(1)
+    expect(pink.locator(".state")).to_have_text("Unknown")
+    expect(pink.locator(".reason")).to_be_visible()
+    expect(pink.locator(".label").first).to_have_text("红")
+    expect(page.get_by_role("status")).to_contain_text("unknown; nearest is 红")
+    expect(rose.locator(".label").first).to_have_text("红")
+    expect(rose.locator(".state")).to_be_hidden()
+    expect(rose.locator(".reason")).to_be_hidden()
+    size = "label => parseFloat(getComputedStyle(label).fontSize)"
+    assert rose.locator(".label").first.evaluate(size) > 1.3 * pink.locator(".label").first.evaluate(size)
+
+
 def test_keyboard_and_screen_reader_find_everything(page):
     page.keyboard.press("Tab")
     expect(page.get_by_label("Choose pictures")).to_be_focused()

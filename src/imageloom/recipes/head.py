@@ -1,14 +1,12 @@
 """What every recipe on features ends as: one Dense layer with softmax, from a feature vector to probabilities."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imageloom import files
-from imageloom.errors import ModelError
+from imageloom import arrays, files
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,13 @@ class Head:
         odds = np.exp(logits)
         return odds / odds.sum(axis=1, keepdims=True)
 
+    def tempered(self, temperature: float) -> "Head":
+        """The head whose logits are these, divided by `temperature`: the same answers, more or less sure of them."""
+        return Head(self.kernel / np.float32(temperature), self.bias / np.float32(temperature))
+
     def save(self, path: Path) -> None:
         """Writes both arrays as `.npz`; the same arrays give the same bytes."""
-        with path.open("wb") as file:
-            np.savez(file, kernel=self.kernel, bias=self.bias)
+        arrays.save(path, kernel=self.kernel, bias=self.bias)
 
     @classmethod
     def load(cls, path: Path) -> "Head":
@@ -49,17 +50,11 @@ class Head:
         Raises:
             ModelError: The file is missing or damaged.
         """
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(arrays["kernel"], arrays["bias"])
-        except FileNotFoundError:
-            raise ModelError(f"no {path}", "run `dvc repro train` first") from None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as fault:
-            raise ModelError(f"{path} is damaged: {fault}", "run `dvc repro --force train`") from fault
+        return cls(*arrays.load(path, ("kernel", "bias"), "train"))
 
 
 def read_about(classifier: Path) -> dict[str, Any]:
-    """What models/classifier/classifier.json says: `recipe`, `classes` (each a `name` and a `label`) and `input`.
+    """What models/classifier/classifier.json says; `Classifier.describe` and the stage `train` tell its keys.
 
     Raises:
         DataError: It is missing or damaged.

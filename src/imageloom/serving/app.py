@@ -2,7 +2,7 @@
 
 | request | answer |
 | --- | --- |
-| `POST /predict?top_k=N` | what is on the picture that is the body, or the one file of a form |
+| `POST /predict?top_k=N` | what is on the picture that is the body or the one file of a form, and whether it is known |
 | `GET /labels` | the classes, in the model's order, and the model's version |
 | `GET /healthz` | `{"status": "ok"}` |
 | `GET /` | a page to drop pictures on |

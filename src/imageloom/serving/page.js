@@ -65,7 +65,8 @@ async function predict(file, card) {
     const started = performance.now();
     const answer = await ask(file);
     show(card, answer, performance.now() - started);
-    announce(`${nameOf(file)}: ${answer.label}, ${percent(answer.predictions[0].probability)}`);
+    const first = `${answer.label}, ${percent(answer.predictions[0].probability)}`;
+    announce(`${nameOf(file)}: ${answer.known ? first : `unknown; nearest is ${first}`}`);
   } catch (fault) {
     showFault(card, fault.message);
     announce(`${nameOf(file)}: ${fault.message}`);
@@ -87,7 +88,10 @@ async function ask(file) {
 }
 
 function show(card, answer, milliseconds) {
-  card.querySelector(".state").hidden = true;
+  card.querySelector(".state").hidden = answer.known;
+  card.classList.toggle("unknown", !answer.known);
+  card.querySelector(".state").textContent = "Unknown";
+  card.querySelector(".reason").hidden = answer.known;
   card.querySelector(".time").textContent = `${Math.max(1, Math.round(milliseconds))} ms`;
   card.querySelector(".time").title = "from sending the picture to having the answer";
   const bars = card.querySelector(".bars");

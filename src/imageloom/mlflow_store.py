@@ -1,0 +1,104 @@
+"""MLflow's store of runs and models, for the stage that writes into it and for those who open a model out of it."""
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from imageloom import params
+from imageloom.errors import ModelError
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+
+SECONDS_TO_ANSWER = 10
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps MLflow from phoning home, from waiting minutes for a dead server, and from telling its steps."""
+    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(SECONDS_TO_ANSWER))
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    said = io.StringIO()  # it prints some of it, and logs the rest through a handler that looks up sys.stderr each time
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def absolute(uri: str, root: Path) -> str:
+    """A SQLite file is named from the project's folder, wherever the command is typed."""
+    scheme, separator, path = uri.partition(":///")
+    return f"{scheme}{separator}{root / path}" if scheme == "sqlite" and path else uri
+
+
+def without_secrets(uri: str) -> str:
+    """The address without its user, password and query."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def one_line(fault: Exception, uri: str) -> str:
+    """The fault's first line, without what the address keeps secret."""
+    text = (str(fault).strip() or type(fault).__name__).splitlines()[0].replace(uri, without_secrets(uri))
+    password = urlsplit(uri).password
+    return (text.replace(password, "***") if password else text)[:300]
+
+
+def check_writable(uri: str) -> None:
+    """Takes SQLite's write lock and gives it back; MLflow would try ten times over a minute and a half."""
+    scheme, _, path = uri.partition(":///")
+    if scheme != "sqlite":
+        return
+    import sqlite3
+
+    connection = sqlite3.connect(path, timeout=SECONDS_TO_ANSWER)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+def exported_folder(model: str, root: Path) -> Path:
+    """The exported folder that a registered model was logged with, fetched where the store is elsewhere.
+
+    Args:
+        model: `NAME@alias` such as `imageloom@champion`, or `NAME/3` for a version.
+        root: The project's folder. The store is that of its params.yaml; outside a project that of MLFLOW_TRACKING_URI,
+            or else `DEFAULT_URI`.
+
+    Raises:
+        ModelError: The store does not answer, has no such model, or has one that imageloom did not log.
+    """
+    uri = absolute(_uri(root), root)
+    scheme, _, database = uri.partition(":///")
+    if scheme == "sqlite" and not Path(database).exists():
+        raise ModelError(f"no MLflow store at {database}", "run it in the project's folder, or set MLFLOW_TRACKING_URI")
+    try:
+        with quiet():
+            import mlflow
+
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_registry_uri(uri)
+            folder = Path(mlflow.artifacts.download_artifacts(f"models:/{model}"))
+    except Exception as fault:  # what a store's driver raises is not known here
+        raise ModelError(
+            f"cannot open mlflow:models/{model}: {one_line(fault, uri)}",
+            "`make ui` shows the registered models, their versions and aliases",
+        ) from None
+    found = sorted(folder.glob("data/*/model.json"))
+    if not found:
+        raise ModelError(f"mlflow:models/{model} holds no exported model of imageloom", "name one that `track` logged")
+    return found[0].parent
+
+
+def _uri(root: Path) -> str:
+    """The address of the store."""
+    if not (root / "params.yaml").exists():
+        return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    section = params.load_all(root / "params.yaml").get("track")
+    return str(section.get("tracking_uri", DEFAULT_URI)) if isinstance(section, dict) else DEFAULT_URI

@@ -1,0 +1,1 @@
+"""Names what is on pictures, from the command line."""

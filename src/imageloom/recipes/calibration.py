@@ -1,0 +1,40 @@
+"""How sure a classifier says it is, set right on the validation pictures: temperature scaling (Guo et al. 2017)."""
+
+import math
+
+import numpy as np
+
+_BOUNDS = (0.05, 20.0)  # far beyond what is met
+
+
+def temperature(probabilities: np.ndarray, classes: np.ndarray) -> float:
+    """The number T by which to divide the logits so that the log-loss is lowest.
+
+    A few pictures that are all answered right would ask for T = 0 and full certainty; so each T pays as if ln T came
+    from a normal distribution around 0 with a standard deviation of 1, which some twenty pictures outweigh. Since T = 1
+    pays nothing, the log-loss of these pictures never gets worse.
+
+    Args:
+        probabilities: float32[N, K], uncalibrated, of the validation pictures.
+        classes: int[N], the classes that they are of.
+
+    Returns:
+        T, rounded to four digits; 1 where nothing is better.
+    """
+    from scipy.optimize import minimize_scalar
+
+    # Logits are known up to a number for each row, which softmax does not see.
+    logits = np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny))
+
+    def loss(candidate: float) -> float:
+        scaled = logits / candidate
+        scaled -= scaled.max(axis=1, keepdims=True)
+        right = scaled[np.arange(len(classes)), classes]
+        return float((np.log(np.exp(scaled).sum(axis=1)) - right).sum())
+
+    def cost(exponent: float) -> float:
+        return loss(math.exp(exponent)) + exponent**2 / 2
+
+    bounds = tuple(math.log(bound) for bound in _BOUNDS)
+    found = round(math.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x), 4)
+    return found if loss(found) < loss(1.0) else 1.0
