@@ -10,11 +10,16 @@ ADDRESS = HOME / "api_url"
 
 def running() -> str | None:
     """The address of the API of the server that `make ui` started, if it answers."""
+    address = written()
+    return address if address and answers(f"{address}/health") else None
+
+
+def written() -> str | None:
+    """The address of that API, whether or not it still answers; None where `make ui` is not up."""
     try:
-        address = ADDRESS.read_text(encoding="utf-8").strip()
+        return ADDRESS.read_text(encoding="utf-8").strip()
     except OSError:
         return None
-    return address if answers(f"{address}/health") else None
 
 
 def answers(address: str) -> bool:

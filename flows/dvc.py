@@ -16,6 +16,9 @@ SECONDS_TO_END = 20
 # What DVC says when it need not run the stage -> what that means for a reader.
 _SKIPPED = {"didn't change, skipping": "up to date", "is cached - skipping run": "restored from DVC's cache"}
 
+# What DVC says when another of its processes is at work on what this one needs; the first is followed by who that is.
+_BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -96,6 +99,9 @@ def _said_by_stage(lines: list[str]) -> list[str]:
 
 def _error(lines: list[str], code: int) -> str:
     """The line that says what went wrong: the stage's own before DVC's, with the hint that follows it."""
+    if any(line.startswith("ERROR: ") and words in line for line in lines for words in _BUSY):
+        who = next((f" {line.strip().partition(':')[0]}" for line in lines if line.startswith("  (PID ")), "")
+        return f"another run of DVC{who} is at work on the same files (hint: wait until it has ended, then try again)"
     for beginning in ("error: ", "ERROR: "):
         for number in range(len(lines) - 1, -1, -1):
             if lines[number].startswith(beginning):

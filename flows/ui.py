@@ -5,6 +5,7 @@ It imports neither Prefect nor MLflow, so that a port that is taken is said at o
 """
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,7 @@ from types import FrameType
 import yaml
 
 from flows import HOME, PROJECT
-from flows.address import ADDRESS, answers
+from flows.address import ADDRESS, answers, written
 
 SECONDS_TO_START = 120  # the first start makes the databases, on a slow disk too
 SECONDS_TO_END = 20
@@ -71,20 +73,22 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)  # the terminal was closed
     children: list[Child] = []
-    try:
-        _start(parsed, children)
-        _watch(children)
-    except CannotStartError as fault:
-        sys.stderr.write(f"error: {fault.message}\nhint: {fault.hint}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
-        if any(child.name == "recrawl" for child in children):  # else the file is of another `make ui`
-            ADDRESS.unlink(missing_ok=True)
-        _end(children)
+    with ExitStack() as held:
+        try:
+            held.enter_context(_only_one())
+            _start(parsed, children)
+            _watch(children)
+        except CannotStartError as fault:
+            sys.stderr.write(f"error: {fault.message}\nhint: {fault.hint}\n")
+            return 2
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
+            if children:  # else the file is of another `make ui`
+                ADDRESS.unlink(missing_ok=True)
+            _end(children)
     return 0
 
 
@@ -94,6 +98,27 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prefect-port", type=int, default=4200, metavar="PORT", help="default: %(default)s")
     parser.add_argument("--mlflow-port", type=int, default=5000, metavar="PORT", help="default: %(default)s")
     return parser.parse_args(arguments)
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Holds this project's place for `make ui`, which the system gives back when a process is killed.
+
+    Two would each run the nightly recrawl, and the flows could find only one of them.
+    """
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / "ui.lock").open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            api = written()
+            where = f", at {api.removesuffix('/api')}" if api else " and about to be up"
+            raise CannotStartError(
+                f"`make ui` of this project is running already{where}",
+                "use that one, or end it with Ctrl-C where it was started",
+            ) from None
+        ADDRESS.unlink(missing_ok=True)  # of one that was killed
+        yield
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -128,7 +153,6 @@ def _start(parsed: argparse.Namespace, children: list[Child]) -> None:
         children.append(_child("mlflow", [*words, "--default-artifact-root", (PROJECT / "mlruns").as_uri()], {}))
     for address in (f"{prefect}/api/health", *([f"{mlflow}/health"] if local else [])):
         _wait(children, partial(answers, address))
-    ADDRESS.unlink(missing_ok=True)
     children.append(_child("recrawl", ["-m", "flows.recrawl", "--serve"], {"PREFECT_API_URL": f"{prefect}/api"}))
     _wait(children, ADDRESS.exists)
     _say(f"Prefect  {prefect}  runs, artifacts and the schedule of recrawl/nightly")
@@ -174,7 +198,7 @@ def _check_port(host: str, port: int, name: str, option: str) -> None:
             reason = getattr(fault, "strerror", None) or str(fault)
             raise CannotStartError(
                 f"{name} cannot listen on {host}:{port}: {reason}",
-                f"is `make ui` running already? `python -m flows.ui {option} PORT` takes another",
+                f"another program has it, or another project's; `python -m flows.ui {option} PORT` takes another port",
             ) from None
 
 

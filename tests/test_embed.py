@@ -88,21 +88,31 @@ def test_a_picture_that_cannot_be_opened_is_listed_and_stops_nothing(project):
     assert sorted(store.ids()) == sorted(row["sha256"] for row in project.rows[1:])
 
 
-def test_an_interruption_keeps_the_parts_that_were_finished(project, monkeypatch, capsys):
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Runs `embed` with parts of 8 pictures, and interrupts it when it has opened 20."""
+
+    def run(project):
+        with monkeypatch.context() as patch:
+            patch.setattr(embed, "PART", 8)
+            load, seen = images.load, []
+
+            def opened(data, *rest):
+                seen.append(data)
+                if len(seen) == 20:
+                    raise KeyboardInterrupt
+                return load(data, *rest)
+
+            patch.setattr(images, "load", opened)
+            with pytest.raises(KeyboardInterrupt):
+                project.run("embed")
+
+    return run
+
+
+def test_an_interruption_keeps_the_parts_that_were_finished(project, interrupted, capsys):
     project.add("warm", [picture("warm", seed) for seed in range(30)])
-    monkeypatch.setattr(embed, "PART", 8)
-    load, seen = images.load, []
-
-    def interrupted(data, *rest):
-        seen.append(data)
-        if len(seen) == 20:
-            raise KeyboardInterrupt
-        return load(data, *rest)
-
-    monkeypatch.setattr(images, "load", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        project.run("embed")
-    monkeypatch.setattr(images, "load", load)
+    interrupted(project)
     names = [path.name for path in project.paths.features.iterdir()]
     assert not [name for name in names if name.endswith(".tmp")]
     kept = len(FeatureStore(project.paths.features).ids())
@@ -110,6 +120,27 @@ def test_an_interruption_keeps_the_parts_that_were_finished(project, monkeypatch
     project.run("embed")
     assert f"embed: {30 - kept} new images embedded, {kept} had" in capsys.readouterr().out
     assert len(set(FeatureStore(project.paths.features).ids())) == 30
+
+
+def test_an_interruption_of_making_vectors_anew_keeps_the_old_and_the_finished_new(project, interrupted, capsys):
+    project.add("warm", [picture("warm", seed, 40, 60) for seed in range(30)])
+    project.run("embed")
+    store = FeatureStore(project.paths.features)
+    before = {path.name: path.read_bytes() for path in project.paths.features.iterdir()}
+    ids = store.ids()
+    cropped = store.read(ids)
+    project.configure(embed={"aspect": "stretch"})
+    interrupted(project)
+    assert {path.name: path.read_bytes() for path in project.paths.features.iterdir()} == before
+    kept = len(store.unfinished().ids())
+    assert kept in (8, 16)
+    capsys.readouterr()
+    project.run("embed")
+    assert f"embed: {30 - kept} new images embedded, {kept} had" in capsys.readouterr().out
+    assert store.made_by()["aspect"] == "stretch"
+    assert sorted(store.ids()) == sorted(ids)
+    assert not np.array_equal(store.read(ids), cropped)
+    assert [path.name for path in project.paths.features.parent.iterdir() if "features" in path.name] == ["features"]
 
 
 def test_no_pictures_and_no_backbone_say_what_to_do(tmp_path):

@@ -49,3 +49,47 @@ def test_a_picture_without_a_vector_is_told(store):
 def test_nothing_to_add_adds_no_part(store, tmp_path):
     assert store.append([], 4) == 0
     assert len(list((tmp_path / "features").iterdir())) == 3
+
+
+def remade(store: FeatureStore) -> FeatureStore:
+    """A store beside `store`, with the first ten vectors, by another recipe."""
+    beside = store.prepare({"made": "otherwise"})
+    beside.append([(name, -VECTORS[name]) for name in NAMES[:10]], 4)
+    return beside
+
+
+def test_vectors_stay_until_those_made_another_way_are_whole(store, tmp_path):
+    beside = remade(store)
+    assert beside.ids() == NAMES[:10]
+    check(store, NAMES)
+    store.adopt(beside)
+    assert np.array_equal(store.read(NAMES[:10]), [-VECTORS[name] for name in NAMES[:10]])
+    assert store.ids() == NAMES[:10]
+    assert store.made_by() == {"made": "otherwise"}
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+
+
+def test_what_was_made_another_way_is_gone_on_with(store):
+    remade(store)
+    again = store.prepare({"made": "otherwise"})
+    assert again.ids() == NAMES[:10]
+    assert store.prepare({"made": "a third way"}).ids() == []
+    check(store, NAMES)
+
+
+def test_a_change_that_is_undone_leaves_nothing_beside_the_store(tmp_path):
+    empty = FeatureStore(tmp_path / "features")
+    store = empty.prepare({"made": "here"})
+    store.append(VECTORS.items(), 4)
+    empty.adopt(store)
+    remade(store)
+    assert store.prepare({"made": "here"}) is store
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+    check(store, NAMES)
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(store, tmp_path):
+    remade(store)
+    (tmp_path / "features").rename(tmp_path / ".features.old")
+    assert store.prepare({"made": "otherwise"}).ids() == NAMES[:10]
+    check(store, NAMES)

@@ -47,6 +47,16 @@ def embed(folder: Path) -> FeatureStore:
     return store
 
 
+def test_a_forgotten_picture_leaves_features_that_are_being_made_anew(crawled: Path) -> None:
+    store = embed(crawled)
+    beside = store.prepare({"made": "otherwise"})
+    beside.append([(name, np.zeros(4, np.float32)) for name in store.ids()], 4)
+    assert forget(crawled, sha(RED)) == 0
+    assert sha(RED) not in store.ids()
+    assert sha(RED) not in beside.ids()
+    assert len(beside.ids()) == 3
+
+
 @pytest.mark.parametrize("by", ["url", "sha", "start of sha", "file name"])
 def test_a_forgotten_picture_leaves_everything_and_does_not_come_back(
     site: Any, crawled: Path, capsys: Any, by: str

@@ -3,6 +3,7 @@ import pytest
 from imageloom import params
 from imageloom.cli import main
 from imageloom.errors import ParamsError
+from imageloom.scrape import Params as ScrapeParams
 from imageloom.split import Params as SplitParams
 from imageloom.train import Params as TrainParams
 
@@ -46,9 +47,9 @@ def test_wrong_value_names_line_and_value(written):
 
 
 def test_parts_that_leave_nothing_to_train_on_are_refused(written):
-    assert (
-        "nothing to train on" in refused("split", SplitParams, written("split: {validation: 0.5, test: 0.5}\n")).message
-    )
+    fault = refused("split", SplitParams, written("seed: 1\nsplit: {validation: 0.5, test: 0.5}\n"))
+    assert fault.message == "params.yaml:2: split: validation 0.5 + test 0.5 leave nothing to train on"
+    assert fault.hint == "make one of them smaller; 0.2 each is usual"
 
 
 def test_unknown_choice_lists_the_choices(written):
@@ -93,6 +94,47 @@ def test_class_names_that_are_no_folder_names_are_refused(written, name):
 
     with pytest.raises(ParamsError, match=r"params.yaml:2"):
         params.load_classes(written(f"classes:\n  - {{name: {json.dumps(name)}}}\n  - {{name: b}}\n"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "where", "written_as", "kind"),
+    [
+        ("[{name: no}, {name: b}]", "0.name", "no", "truth value"),
+        ("[{name: a}, {name: Yes}]", "1.name", "Yes", "truth value"),
+        ("[{name: 0x10}, {name: b}]", "0.name", "0x10", "number"),
+        ("[{name: a, label: 3.50}, {name: b}]", "0.label", "3.50", "number"),
+        ("[{name: 2024-01-01}, {name: b}]", "0.name", "2024-01-01", "date"),
+    ],
+)
+def test_text_that_yaml_reads_as_something_else_is_to_be_quoted(written, classes, where, written_as, kind):
+    with pytest.raises(ParamsError) as fault:
+        params.load_classes(written(f"classes: {classes}\n"))
+    reason = f"must be text, and YAML reads {written_as} as a {kind}"
+    assert fault.value.message == f"params.yaml:1: classes.{where}: {reason}"
+    assert fault.value.hint == f'put it in quotes: "{written_as}"'
+    assert params.load_classes(written(f"classes: {classes}\n".replace(written_as, f'"{written_as}"')))
+
+
+def test_a_key_that_yaml_reads_as_something_else_is_to_be_quoted(written):
+    text = "scrape:\n  sources:\n    - {kind: gallery, item: img, start: {KEY: 'https://example.org/'}}\n"
+    for key in ("no", "2024", "0x10"):
+        fault = refused("scrape", ScrapeParams, written(text.replace("KEY", key)))
+        assert fault.message.startswith(f"params.yaml:3: scrape.sources.0.start.{key}: must be text")
+        assert fault.hint == f'put it in quotes: "{key}"'
+    params.load("scrape", ScrapeParams, written(text.replace("KEY", '"no"')))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("classes: [cat, dog]\n", "classes.0: must be keys with values", "known are: name, label"),
+        ("classes: {name: cat}\n", "classes: must be a list", "begin each entry with `- `"),
+    ],
+)
+def test_classes_of_another_shape_are_told_theirs(written, text, message, hint):
+    with pytest.raises(ParamsError, match=message) as fault:
+        params.load_classes(written(text))
+    assert fault.value.hint == hint
 
 
 @pytest.mark.parametrize(

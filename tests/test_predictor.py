@@ -151,10 +151,14 @@ def test_damaged_picture_is_an_image_error(exported_model):
         predictor.predict(b"<html>404</html>")
 
 
-def test_missing_model_says_how_to_make_one(tmp_path):
+@pytest.mark.parametrize(("in_project", "advice"), [(True, "run `dvc repro` to"), (False, "run this in the project's")])
+def test_missing_model_says_how_to_have_one(tmp_path, in_project, advice):
+    if in_project:
+        (tmp_path / "params.yaml").touch()
     with pytest.raises(ModelError, match=r"model\.json is missing") as caught:
-        Predictor(tmp_path / "nowhere")
-    assert "dvc repro" in caught.value.hint
+        Predictor(tmp_path / "models" / "export")
+    assert caught.value.hint.startswith(advice)
+    assert caught.value.hint.endswith("or name the model's folder with --model")
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "labels.txt", "head.npz", "ood.npz"])

@@ -45,6 +45,19 @@ def test_retry_asks_only_what_has_the_status_and_lists_no_source(site: Any, tmp_
     assert not (folder / "data/.crawl.db").exists()
 
 
+def test_a_crawl_says_what_dvc_must_be_told_unless_dvc_runs_it(
+    site: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    gallery(site, cat={"1.jpg": picture(), "down.jpg": (503, {}, b"")}, dog={"2.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    for words in ((), ("--retry", "failed")):
+        assert asked(folder, *words) == 0
+        assert capsys.readouterr().out.endswith("next: `dvc commit --force scrape`, then `dvc repro`\n")
+    monkeypatch.setenv("DVC_STAGE", "scrape")
+    assert scrape(folder) == 0
+    assert "dvc commit" not in capsys.readouterr().out
+
+
 def test_retry_reads_files_again(tmp_path: Path) -> None:
     for name in ("cat/1.jpg", "cat/2.jpg", "dog/3.jpg"):
         (tmp_path / "data/pictures" / name).parent.mkdir(parents=True, exist_ok=True)

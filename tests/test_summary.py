@@ -44,6 +44,7 @@ def test_summary_says_what_was_not_logged(tmp_path: Path, capsys: pytest.Capture
 def test_summary_without_a_result_says_what_to_do(
     tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "params.yaml").touch()
     if content is not None:
         (tmp_path / "reports").mkdir()
         (tmp_path / "reports" / "metrics.json").write_text(content)
@@ -51,3 +52,12 @@ def test_summary_without_a_result_says_what_to_do(
     said = capsys.readouterr().err
     assert "metrics.json" in said
     assert "hint: run `dvc repro" in said
+
+
+def test_summary_outside_a_project_says_where_to_run_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "-C", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"error: no params.yaml in {tmp_path}\n"
+        "hint: run this in the project's folder, where params.yaml is, or name that with -C\n"
+    )

@@ -45,3 +45,15 @@ def test_a_file_that_is_not_the_table_says_what_to_run(tmp_path, other):
     assert "split" in fault.value.hint
     with pytest.raises(DataError, match=r"table\.parquet"):
         list(tables.read_batches(path, SCHEMA, "split"))
+
+
+def test_a_manifest_of_an_earlier_version_is_read(tmp_path):
+    path = tmp_path / "manifest.parquet"
+    whole = pa.table({field.name: pa.nulls(2, field.type) for field in tables.MANIFEST})
+    pq.write_table(whole.drop_columns("fresh_until"), path)
+    nullable = pa.schema([field.with_nullable(True) for field in tables.MANIFEST])
+    assert tables.read(path, nullable, "scrape").equals(whole)
+    assert [batch.schema for batch in tables.read_batches(path, nullable, "scrape")] == [nullable]
+    pq.write_table(whole.drop_columns("etag"), path)
+    with pytest.raises(DataError, match=r"manifest\.parquet"):
+        tables.read(path, nullable, "scrape")

@@ -114,9 +114,11 @@ def read(folder: Path) -> Card:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
+        is_ours = (folder.parent.parent / "params.yaml").exists()
+        advice = "run `dvc repro` to make one" if is_ours else "run this in the project's folder, where params.yaml is"
         raise ModelError(
             f"no exported model in {folder}: {CARD_FILE} is missing",
-            "run `dvc repro` to make one, or name its folder with --model",
+            f"{advice}, or name the model's folder with --model",
         ) from None
     except OSError as fault:
         raise ModelError(f"cannot read {path}: {fault.strerror}", "check the folder's permissions") from None

@@ -34,6 +34,8 @@ class Params(StageParams):
 def run(params: Params, paths: Paths) -> None:
     """Adds the vectors of new pictures to data/features/, and drops those of pictures that are no more.
 
+    Where they were made another way they are made anew; the old ones stay until the last new one is there.
+
     Raises:
         DataError: There are no pictures, or there is no backbone.
         ModelError: The backbone is damaged.
@@ -41,13 +43,14 @@ def run(params: Params, paths: Paths) -> None:
     wanted = stored_pictures(paths)
     recipe = _recipe(params, paths)
     network = Engine(paths.backbone / "backbone.tflite")
-    store = FeatureStore(paths.features)
-    store.prepare(recipe)
+    stored = FeatureStore(paths.features)
+    store = stored.prepare(recipe)
     dropped = store.keep_only(set(wanted))
     known, failed = set(store.ids()), {name: why for name, why in store.failed().items() if name in wanted}
     new = {name: path for name, path in wanted.items() if name not in known and name not in failed}
     newly_failed = _embed(store, new, network, params)
     store.write_failed(failed | newly_failed)
+    stored.adopt(store)
     console.say(
         f"embed: {len(new) - len(newly_failed):,} new images embedded, {len(known):,} had their features already"
         + (f", {dropped:,} dropped" if dropped else "")

@@ -1,10 +1,12 @@
 """The store of feature vectors, data/features/: `part-NNNN.parquet`, each with up to `PART` pictures in a fixed order.
 
 New pictures become new parts, so that adding some costs what they cost. `recipe.json` says how the vectors were made; a
-store made another way is not added to but made anew. `failed.csv` lists the pictures that could not be opened.
+store made another way is not added to but made anew beside it, and replaced when that is whole. `failed.csv` lists the
+pictures that could not be opened.
 """
 
 import csv
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,20 +50,29 @@ class FeatureStore:
         """
         return files.read_json(self._folder / "recipe.json", "embed")
 
-    def prepare(self, recipe: dict[str, Any]) -> None:
-        """Removes what a killed process left behind, and vectors that were made by another recipe."""
-        for leftover in self._folder.glob(".*.tmp"):
-            leftover.unlink()
-        try:
-            stale = self.made_by() != recipe
-        except DataError:
-            stale = True
-        if not stale:
-            return
-        for part in self._parts():
-            part.unlink()
-        (self._folder / "failed.csv").unlink(missing_ok=True)
-        files.write_json(self._folder / "recipe.json", recipe)
+    def prepare(self, recipe: dict[str, Any]) -> "FeatureStore":
+        """The store that vectors made by `recipe` are to be added to, which `adopt` is given when it is whole.
+
+        It is this one; or, while this one holds vectors made another way, one beside it. What a killed process left
+        behind is put in order: of a store beside it, the parts that were finished are kept.
+        """
+        files.restore_folder(self._folder)
+        if self._is_made_by(recipe) or not self._parts():
+            store = self
+            shutil.rmtree(self._beside, ignore_errors=True)
+        else:
+            store = FeatureStore(self._beside)
+        store._begin(recipe)
+        return store
+
+    def adopt(self, store: "FeatureStore") -> None:
+        """Becomes what `prepare` gave; its own vectors, if that is another, are removed."""
+        if store is not self:
+            files.replace_folder(self._folder, store._folder)
+
+    def unfinished(self) -> "FeatureStore":
+        """What an embedding that was interrupted left beside this store; without vectors where none was."""
+        return FeatureStore(self._beside)
 
     def ids(self) -> list[str]:
         """Ids of the stored pictures, in the order of storage."""
@@ -143,6 +154,27 @@ class FeatureStore:
     def write_failed(self, failed: dict[str, str]) -> None:
         """Replaces the list of pictures that could not be opened."""
         files.write_csv(self._folder / "failed.csv", ["id", "error"], sorted(failed.items()))
+
+    @property
+    def _beside(self) -> Path:
+        return self._folder.with_name(f".{self._folder.name}.new")
+
+    def _begin(self, recipe: dict[str, Any]) -> None:
+        """Removes what a killed process left half written, and vectors that were made another way."""
+        for leftover in self._folder.glob(".*.tmp"):
+            leftover.unlink()
+        if self._is_made_by(recipe):
+            return
+        for part in self._parts():
+            part.unlink()
+        (self._folder / "failed.csv").unlink(missing_ok=True)
+        files.write_json(self._folder / "recipe.json", recipe)
+
+    def _is_made_by(self, recipe: dict[str, Any]) -> bool:
+        try:
+            return self.made_by() == recipe
+        except DataError:
+            return False
 
     def _table(self, part: Path, columns: list[str] | None = None) -> pa.Table:
         try:

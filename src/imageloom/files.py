@@ -106,13 +106,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as fault:
-        if fault.errno in _WRITE_FAULTS:
-            raise write_fault(path, fault) from fault
-        raise
+        with _faults_of_writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -126,28 +123,54 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         ImageloomError: The disk is full, or the folder cannot be written.
     """
-    temporary, old = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
+    temporary = path.with_name(f".{path.name}.tmp")
+    restore_folder(path)
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        _settle(path, temporary, old)
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            path.replace(old)
-        temporary.replace(path)
+        with _faults_of_writing(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+        replace_folder(path, temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(path: Path, new: Path) -> None:
+    """Puts the folder `new`, which stands beside it, in the place of `path`.
+
+    Raises:
+        ImageloomError: The folder cannot be written.
+    """
+    restore_folder(path)
+    try:
+        with _faults_of_writing(path):
+            if path.exists():
+                path.replace(_aside(path))
+            new.replace(path)
+    finally:
+        restore_folder(path)
+
+
+def restore_folder(path: Path) -> None:
+    """Brings back what was at `path` where a new folder was to replace it and did not; else removes it."""
+    old = _aside(path)
+    if old.exists() and not path.exists():
+        old.replace(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+@contextmanager
+def _faults_of_writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as fault:
         if fault.errno in _WRITE_FAULTS:
             raise write_fault(path, fault) from fault
         raise
-    finally:
-        _settle(path, temporary, old)
-
-
-def _settle(path: Path, temporary: Path, old: Path) -> None:
-    """Removes what is unfinished, and brings the old folder back where the new one did not take its place."""
-    if old.exists() and not path.exists():
-        old.replace(path)
-    for leftover in (temporary, old):
-        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_fault(path: Path, fault: OSError) -> ImageloomError:

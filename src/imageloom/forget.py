@@ -100,7 +100,7 @@ def _drop_features(shas: set[str], paths: Paths) -> int:
     failed = store.failed()
     if failed.keys() & shas:
         store.write_failed({name: why for name, why in failed.items() if name not in shas})
-    return store.keep_only(set(store.ids()) - shas)
+    return sum(one.keep_only(set(one.ids()) - shas) for one in (store, store.unfinished()))
 
 
 def _say_who_saw(shas: set[str], paths: Paths) -> None:

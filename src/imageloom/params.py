@@ -3,6 +3,7 @@
 An unknown key is refused with the nearest known one as a hint, and every message names the line.
 """
 
+import datetime
 import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,9 @@ Model = TypeVar("Model", bound=BaseModel)
 UNLABELLED = "_unlabelled"
 
 _FORBIDDEN_IN_NAMES = set('/\\:*?"<>|')
+
+# What YAML takes words without quotes for, where a person meant text: `name: 2024`, `name: no`.
+_READ_AS = {bool: "truth value", int: "number", float: "number", datetime.date: "date", datetime.datetime: "date"}
 
 
 class StageParams(BaseModel):
@@ -129,6 +133,12 @@ def load_all(path: Path) -> dict[str, Any]:
     return _read(path)[0]
 
 
+def missing(path: Path) -> ParamsError:
+    """The error to raise where there is no `params.yaml`, and so no project."""
+    hint = f"run this in the project's folder, where {path.name} is, or name that with -C"
+    return ParamsError(f"no {path.name} in {path.parent}", hint)
+
+
 def _given(content: dict[str, Any], section: str, default: Any) -> Any:
     value = content.get(section)
     return default if value is None else value
@@ -144,7 +154,7 @@ def check_sections(known: Iterable[str], path: Path) -> None:
     known = list(known)
     for section in content:
         if section not in known:
-            line = _line_of(node, (section,), key=True)
+            line = _line_of(node, (section,))
             raise ParamsError(f"{path.name}:{line}: unknown section {section!r}", nearest(str(section), known))
 
 
@@ -158,7 +168,7 @@ def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ParamsError(f"no {path.name} in {path.parent}", "run this in the project's folder") from None
+        raise missing(path) from None
     except (OSError, UnicodeDecodeError) as fault:
         raise ParamsError(f"cannot read {path}: {fault}", "it must be a UTF-8 text file") from fault
     try:
@@ -210,8 +220,8 @@ def _checked(
     first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     location = (section, *first["loc"])
     unknown = first["type"] == "extra_forbidden"
-    line = _line_of(node, location, key=unknown)
-    where = ".".join(str(part) for part in _existing(node, location))
+    line = _line_of(node, location)
+    where = ".".join(name for name, _, _ in _way(node, location)) or ".".join(str(part) for part in location)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if unknown:
         known = _known_keys(model, value, first["loc"])
@@ -222,6 +232,14 @@ def _checked(
         hint = str(first.get("ctx", {}).get("hint", "")) or _help_for(model, value, first["loc"])
         if first["type"] == "missing":
             where, message = ".".join(str(part) for part in location), "is needed"
+        elif first["type"] == "list_type":
+            message, hint = "must be a list", hint or "begin each entry with `- `"
+        elif first["type"] == "model_type":
+            known = _known_keys(model, value, (*first["loc"], ""))
+            message, hint = "must be keys with values", f"known are: {', '.join(known)}"
+        elif first["type"] == "string_type" and (kind := _READ_AS.get(type(first["input"]))):
+            text = _written(node, location) or str(first["input"])
+            message, hint = f"must be text, and YAML reads {text} as a {kind}", f'put it in quotes: "{text}"'
         elif not isinstance(first["input"], dict | list):
             message += f", not {first['input']!r}"
     raise ParamsError(f"{path.name}:{line}: {where}: {message}{more}", hint)
@@ -253,35 +271,42 @@ def _help_for(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> s
     return (field.description or "") if field is not None else ""
 
 
-def _child(node: yaml.Node | None, part: int | str, key: bool = False) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if name.value == str(part):
-                return name if key else value
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part]
-    return None
+def _way(node: yaml.Node | None, location: Sequence[int | str]) -> list[tuple[str, yaml.Node, yaml.Node]]:
+    """The parts of `location` that are in the file (pydantic adds the names of union members).
 
-
-def _existing(node: yaml.Node | None, location: Sequence[int | str]) -> list[int | str]:
-    """The parts of `location` that are in the file (pydantic adds the names of union members)."""
-    found: list[int | str] = []
+    Returns:
+        Of each part: how it is written, where it begins, and what stands there.
+    """
+    found = []
     for part in location:
         child = _child(node, part)
         if child is not None:
-            node, found = child, [*found, part]
-    return found or list(location)
+            found.append(child)
+            node = child[-1]
+    return found
 
 
-def _line_of(node: yaml.Node | None, location: Sequence[int | str], key: bool = False) -> int:
+def _child(node: yaml.Node | None, part: int | str) -> tuple[str, yaml.Node, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            key = yaml.constructor.SafeConstructor().construct_object(name)
+            if part in (key, str(key)):  # pydantic gives a key such as `no` as 0
+                return name.value, name, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return str(part), node.value[part], node.value[part]
+    return None
+
+
+def _written(node: yaml.Node | None, location: Sequence[int | str]) -> str:
+    """What stands at `location` as it was written; empty where nothing does."""
+    way = _way(node, location)
+    is_key = location[-1] == "[key]"  # what pydantic adds where a mapping's key is wrong, and not its value
+    there = way[-1][1 if is_key else 2] if way else None
+    return there.value if isinstance(there, yaml.ScalarNode) else ""
+
+
+def _line_of(node: yaml.Node | None, location: Sequence[int | str]) -> int:
     """The line, from 1, of the deepest part of `location` that is in the file."""
-    line = node.start_mark.line if node else 0
-    for number, part in enumerate(location):
-        last = number == len(location) - 1
-        child = _child(node, part, key=last and key)
-        if child is None:
-            continue
-        name = _child(node, part, key=True)
-        line = (name or child).start_mark.line
-        node = child
-    return line + 1
+    way = _way(node, location)
+    start = way[-1][1] if way else node
+    return (start.start_mark.line if start else 0) + 1

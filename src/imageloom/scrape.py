@@ -1,10 +1,12 @@
 """`imageloom scrape`: crawls the sources, and keeps every picture that decodes and a row for every address.
 
-A second crawl asks only for what may have changed. A picture that is no longer there is marked, never deleted.
+A second crawl asks only for what may have changed: not for what its server says is fresh, and for the rest in a way
+that brings no bytes where nothing has changed. A picture that is no longer there is marked, never deleted.
 """
 
 import argparse
 import asyncio
+import os
 import shutil
 import tempfile
 import time
@@ -15,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, Field, PlainValidator, field_validator
+from pydantic_core import PydanticCustomError
 
 from imageloom import files, tables
 from imageloom import params as parameters
@@ -81,6 +84,17 @@ class Params(StageParams):
         default=[], description="Ports that may be asked beside 80, 443, 8080 and 8443."
     )
 
+    @field_validator("sources")
+    @classmethod
+    def _one_of_each_kind_that_moves(cls, sources: list[Source]) -> list[Source]:
+        """What is known of a kind with a home is moved to where that is now, which cannot be two places."""
+        for kind, count in Counter(source.kind for source in sources if source.home is not None).items():
+            if count > 1:
+                raise PydanticCustomError(
+                    "kind", f"can have one entry of the kind {kind}", {"hint": "keep one of them"}
+                )
+        return sources
+
     @classmethod
     def fields_at(cls, value: Any, loc: Sequence[int | str]) -> dict[str, Any] | None:
         """The fields of the source that `loc` leads into, for hints."""
@@ -107,6 +121,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"list no source; ask again the addresses with these statuses: {FAILED}, or {', '.join(Status)}",
     )
     parser.add_argument(
+        "--refresh", action="store_true", help="ask as well for pictures that their servers say cannot have changed yet"
+    )
+    parser.add_argument(
         "--max",
         type=int,
         metavar="N",
@@ -123,7 +140,9 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
     """
     if arguments.max is not None and arguments.max < 1:
         raise ImageloomError(f"--max must be 1 or more, not {arguments.max}")
-    job = _Job(params, paths, *_prepare(params, paths), _statuses(arguments.retry), arguments.max)
+    statuses = _statuses(arguments.retry)
+    refresh = arguments.refresh or bool(statuses)  # who names a status means to ask
+    job = _Job(params, paths, *_prepare(params, paths), statuses, arguments.max, refresh)
     if arguments.report:
         _report(job)
     elif arguments.dry_run:
@@ -143,6 +162,7 @@ class _Job:
         classes: The classes' names.
         statuses: Ask again the addresses with these statuses, and list no source; empty for a crawl.
         most: Ask no more addresses than this.
+        refresh: Ask for what is fresh as well.
     """
 
     params: Params
@@ -151,6 +171,7 @@ class _Job:
     classes: Sequence[str]
     statuses: Sequence[Status]
     most: int | None
+    refresh: bool
 
     @property
     def manifest(self) -> Path:
@@ -184,7 +205,7 @@ def _crawl(job: _Job) -> None:
         for source, context in job.sources:
             running.enter_context(source.opened(context))
         listed = [retry(ledger, job.statuses, paths.root)] if job.statuses else job.sources
-        crawl = Crawl(ledger, store, forgotten, job.most)
+        crawl = Crawl(ledger, store, forgotten, job.most, refresh=job.refresh)
         began = time.monotonic()
         try:
             with progress("scrape") as bar:
@@ -236,6 +257,8 @@ def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
         _check(ledger, job.classes)
     finally:
         ledger.remove()
+    if "DVC_STAGE" not in os.environ:  # DVC sets it for what it runs itself, and knows nothing of the rest
+        say("next: `dvc commit --force scrape`, then `dvc repro`")
 
 
 def _warn_of_losses(ledger: Ledger, job: _Job, listed: Sequence[tuple[Source, Context]]) -> None:
@@ -268,7 +291,7 @@ def _preview(job: _Job) -> None:
         ledger = running.enter_context(job.ledger(Path(folder) / job.paths.ledger.name))
         for source, context in job.sources:
             running.enter_context(source.opened(context))
-        crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most)
+        crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most, refresh=job.refresh)
         asyncio.run(crawl.preview(job.sources, job.limits(), show))
     say(f"scrape: would ask {counts.total():,} addresses, {counts[False]:,} of them new")
     if crawl.faults:

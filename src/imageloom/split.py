@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from imageloom import console, files, tables
 from imageloom.errors import DataError
@@ -31,7 +32,8 @@ class Params(StageParams):
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> "Params":
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
+            message = f"validation {self.validation} + test {self.test} leave nothing to train on"
+            raise PydanticCustomError("shares", message, {"hint": "make one of them smaller; 0.2 each is usual"})
         return self
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from imageloom import console, results, tables
+from imageloom import console, params, results, tables
 from imageloom.files import Paths
 
 NEXT = (
@@ -26,9 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
         0.
 
     Raises:
+        ParamsError: This is no project.
         DataError: There is no result yet, or it is damaged.
     """
     paths = Paths(arguments.project.resolve())
+    if not paths.params.exists() and not paths.reports.exists():
+        raise params.missing(paths.params)
     for line in summary(results.metrics(paths), paths):
         console.say(line)
     return 0

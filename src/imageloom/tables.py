@@ -35,11 +35,14 @@ MANIFEST = pa.schema(
         pa.field("format", pa.string()),
         pa.field("etag", pa.string()),
         pa.field("last_modified", pa.string()),
+        pa.field("fresh_until", pa.timestamp("s", tz="UTC")),  # until then its server need not be asked again
         pa.field("first_seen", pa.timestamp("s", tz="UTC"), nullable=False),  # the start of the crawl that first saw it
         pa.field("last_seen", pa.timestamp("s", tz="UTC"), nullable=False),
         pa.field("error", pa.string()),
     ]
 )
+
+LATER = ("fresh_until",)  # columns that files of earlier versions lack: empty then
 
 # One row per picture, by `id`, its bytes' SHA-256.
 CLEAN = pa.schema(
@@ -90,14 +93,14 @@ def read(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
         DataError: It is missing, damaged, or has other columns.
     """
     with _told(path, made_by):
-        return pq.read_table(path).select(schema.names).cast(schema)
+        return _fitted(pq.read_table(path), schema)
 
 
 def read_batches(path: Path, schema: pa.Schema, made_by: str) -> Iterator[pa.RecordBatch]:
     """Reads a table of any length, `BATCH` rows at a time; arguments and faults are those of `read`."""
     with _told(path, made_by), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(BATCH, use_threads=False):
-            yield batch.select(schema.names).cast(schema)
+            yield _fitted(batch, schema)
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]] | pa.Table, schema: pa.Schema) -> None:
@@ -153,6 +156,13 @@ def array(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
     builder.append_values([None if value is None else str(value) for value in values])
     texts = builder.finish()
     return texts.cast(pa.int64()).cast(kind) if pa.types.is_timestamp(kind) else texts.cast(kind)
+
+
+def _fitted(rows: Any, schema: pa.Schema) -> Any:
+    for field in schema:
+        if field.name in LATER and field.name not in rows.schema.names:
+            rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+    return rows.select(schema.names).cast(schema)
 
 
 @contextlib.contextmanager

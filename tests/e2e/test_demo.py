@@ -45,6 +45,11 @@ def test_the_log_is_free_of_noise(demo):
         assert not re.search(r"warning|deprecat|oneDNN|cuda|XNNPACK|Traceback", line, re.IGNORECASE), line
 
 
+def test_dvc_is_not_told_of_its_own_crawl(demo):
+    assert "addresses in" in demo.log
+    assert "dvc commit" not in demo.log
+
+
 def test_the_summary_says_how_good_it_is_and_what_comes_next(demo):
     said = demo.run("imageloom", "summary")
     metrics = json.loads((demo.root / "reports/metrics.json").read_text())

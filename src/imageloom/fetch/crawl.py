@@ -57,6 +57,7 @@ class Crawl:
         store: Where the pictures go.
         forgotten: What must not be asked.
         most: End after asking this many; None for no end but the sources'.
+        refresh: Ask for pictures that are fresh as well.
 
     Attributes:
         listed: How many candidates were listed, each counted once.
@@ -65,7 +66,9 @@ class Crawl:
         full: Whether the end came by `most`.
     """
 
-    def __init__(self, ledger: Ledger, store: Store, forgotten: Forgotten, most: int | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, store: Store, forgotten: Forgotten, most: int | None = None, *, refresh: bool = False
+    ) -> None:
         self.listed = 0
         self.counts: Counter[Status] = Counter()
         self.faults: list[ImageloomError] = []
@@ -74,6 +77,8 @@ class Crawl:
         self._store = store
         self._forgotten = forgotten
         self._left = most
+        self._refresh = refresh
+        self._bar: Bar | None = None
         self._on_the_way: set[tuple[str, str]] = set()
         self._done = 0
         self._last_sight = 0.0
@@ -87,11 +92,12 @@ class Crawl:
         asked: asyncio.Queue[_Order | None] = asyncio.Queue(2 * limits.concurrency)
         bodies = _Backlog(BACKLOG)
         pool = ThreadPoolExecutor(cores(), "decode")
+        self._bar = bar
         try:
             async with Http(limits) as http, asyncio.TaskGroup() as tasks:
                 for _ in range(cores()):
-                    tasks.create_task(self._decode(bodies, pool, limits.max_bytes, bar))
-                fetchers = [tasks.create_task(self._fetch(asked, http, bodies, bar)) for _ in range(limits.concurrency)]
+                    tasks.create_task(self._decode(bodies, pool, limits.max_bytes))
+                fetchers = [tasks.create_task(self._fetch(asked, http, bodies)) for _ in range(limits.concurrency)]
                 for source, context in sources:
                     await self._list(source.candidates(context, source.asks(http)), context, asked.put)
                 for _ in fetchers:
@@ -148,21 +154,32 @@ class Crawl:
         known = self._ledger.find(*key)
         if key in self._on_the_way or (known and known["asked"]):
             return None
-        why = self._forgotten.why(candidate, known["sha256"] if known else None)
-        if why is None and self._left == 0:
+        answered = self._answered(candidate, known)
+        if answered is None and self._left == 0:
             self.full = True
             return None
         self._on_the_way.add(key)
         self.listed += 1
-        if why is not None:
-            candidate = replace(candidate, title=None, author=None)  # who asked to be forgotten is not named here
-            self._note(_Order(candidate, known, NOT_ASKED), Kept(Status.OPTED_OUT, {}, why))
+        if answered is not None:
+            self._note(*answered)
             return None
         if self._left is not None:
             self._left -= 1
         return _Order(candidate, known)
 
-    async def _fetch(self, asked: "asyncio.Queue[_Order | None]", http: Http, bodies: "_Backlog", bar: Bar) -> None:
+    def _answered(self, candidate: Candidate, known: Row | None) -> tuple[_Order, Kept] | None:
+        """What is known without asking: what was forgotten does not come, and what is fresh is here already."""
+        why = self._forgotten.why(candidate, known["sha256"] if known else None)
+        if why is not None:
+            candidate = replace(candidate, title=None, author=None)  # who asked to be forgotten is not named here
+            return _Order(candidate, known, NOT_ASKED), Kept(Status.OPTED_OUT, {}, why)
+        until = (known["fresh_until"] or 0) if known and not self._refresh else 0
+        if until <= time.time() or not self._store.has(known):
+            return None
+        fresh = Fetched(Status.UNCHANGED, attempts=0, fresh_until=until)
+        return _Order(candidate, known, fresh), Kept(Status.UNCHANGED, {})
+
+    async def _fetch(self, asked: "asyncio.Queue[_Order | None]", http: Http, bodies: "_Backlog") -> None:
         while (order := await asked.get()) is not None:
             candidate, known = order.candidate, order.known
             if candidate.file is None:
@@ -175,16 +192,14 @@ class Crawl:
                 order = _Order(candidate, known, fetched)
                 if fetched.status is not Status.OK:
                     self._note(order, Kept(fetched.status, {}, fetched.error))
-                    self._show(bar)
                     continue
             await bodies.put(order)
 
-    async def _decode(self, bodies: "_Backlog", pool: ThreadPoolExecutor, max_bytes: int, bar: Bar) -> None:
+    async def _decode(self, bodies: "_Backlog", pool: ThreadPoolExecutor, max_bytes: int) -> None:
         loop = asyncio.get_running_loop()
         while batch := await bodies.some():
             for order, kept in await loop.run_in_executor(pool, self._keep, batch, max_bytes):
                 self._note(order, kept)
-            self._show(bar)
 
     def _keep(self, batch: "list[_Order]", max_bytes: int) -> "list[tuple[_Order, Kept]]":
         """Runs in a decoding thread."""
@@ -208,23 +223,26 @@ class Crawl:
         row["author"], row["licence"] = candidate.author, candidate.licence
         row["status"], row["http_status"], row["attempts"] = kept.status.value, fetched.http_status, fetched.attempts
         row["error"], row["last_seen"] = kept.error, self._ledger.started
+        row["fresh_until"] = None
         if kept.status in GOOD:  # a failed recrawl leaves the picture, and what to ask with for it, as they were
             row |= kept.columns
-            asked = row if fetched.http_status == 304 else {}  # an answer 304 need not repeat them
+            asked = row if fetched.status is Status.UNCHANGED else {}  # an answer 304 need not repeat them
             row["etag"] = fetched.etag or asked.get("etag")
             row["last_modified"] = fetched.last_modified or asked.get("last_modified")
+            row["fresh_until"] = fetched.fresh_until or None
         self._ledger.record(row)
         self._on_the_way.discard((candidate.class_name, candidate.url))
         self.counts[kept.status] += 1
         self._done += 1
+        self._show()
 
-    def _show(self, bar: Bar) -> None:
+    def _show(self) -> None:
         now = time.monotonic()
-        if now - self._last_sight >= SECONDS_BETWEEN_SIGHTS:
+        if self._bar is not None and now - self._last_sight >= SECONDS_BETWEEN_SIGHTS:
             self._last_sight = now
             good, unchanged = self.counts[Status.OK], self.counts[Status.UNCHANGED]
             failed = self._done - good - unchanged
-            bar.update(self._done, self.listed, f"{good:,} ok, {unchanged:,} unchanged, {failed:,} failed")
+            self._bar.update(self._done, self.listed, f"{good:,} ok, {unchanged:,} unchanged, {failed:,} failed")
 
     def _mark_taken_away(self, sources: Sequence[Source]) -> None:
         """Lets go of pictures that a person took out of a folder, or moved to another class's, since the last crawl."""

@@ -21,7 +21,8 @@ DROPPED = "dropped in review"
 
 _ERASE = """
 UPDATE rows SET sha256 = NULL, path = NULL, bytes = NULL, width = NULL, height = NULL, format = NULL, etag = NULL,
-    last_modified = NULL, title = NULL, author = NULL, status = ?, error = ? WHERE "class" = ? AND url = ?
+    last_modified = NULL, fresh_until = NULL, title = NULL, author = NULL, status = ?, error = ?
+WHERE "class" = ? AND url = ?
 """
 
 

@@ -3,15 +3,16 @@
 import asyncio
 import os
 import random
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from imageloom.fetch.body import ENCODINGS, BodyError, read_body
+from imageloom.fetch.freshness import fresh_until, http_date
 from imageloom.fetch.netguard import BlockedAddressError, Guard, checked_resolver
 from imageloom.fetch.robots import Rules, name_of, opted_out, read_rules
 from imageloom.fetch.status import Status
@@ -78,6 +79,7 @@ class Fetched:
         content_type: The header of that name.
         etag: To ask conditionally with next time.
         last_modified: To ask conditionally with next time.
+        fresh_until: Until when it need not be asked again, by its server's word, in seconds since 1970; 0 for at once.
         final_url: The address after redirects.
         attempts: How often it, or the robots.txt that decides about it, was asked.
         error: What went wrong, for people.
@@ -92,6 +94,7 @@ class Fetched:
     content_type: str = ""
     etag: str | None = None
     last_modified: str | None = None
+    fresh_until: int = 0
     final_url: str = ""
     attempts: int = 1
     error: str | None = None
@@ -223,7 +226,7 @@ class Http:
         """One attempt: the address, and where it leads; each hop is checked, and has a turn at its own host."""
         from yarl import URL
 
-        url, answer = None, None
+        url, answer, fresh = None, None, sys.maxsize
         for hop in range(MAX_REDIRECTS + 1):
             try:
                 url = url.join(URL(link)) if url else URL(link)
@@ -241,8 +244,9 @@ class Http:
                     answer = await self._once(url, wish)
             if answer.retry_after:
                 host.pause(min(answer.retry_after, self._limits.longest_wait))
+            fresh = min(fresh, answer.fresh_until)  # of what led there as well as of what is there
             if not answer.leads_to:
-                return answer
+                return replace(answer, fresh_until=fresh) if hop else answer
             link = answer.leads_to
         assert answer is not None
         return replace(answer, leads_to="", error=f"more than {MAX_REDIRECTS} redirects")
@@ -306,6 +310,7 @@ class Http:
             "content_type": headers.get("Content-Type", ""),
             "etag": headers.get("ETag"),
             "last_modified": headers.get("Last-Modified"),
+            "fresh_until": fresh_until(headers, time.time()),
             "final_url": str(answer.url),
         }
         if answer.status in (301, 302, 303, 307, 308) and headers.get("Location"):
@@ -369,7 +374,5 @@ def _seconds(retry_after: str) -> float:
         return max(0.0, float(retry_after))
     except ValueError:
         pass
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return 0.0
+    date = http_date(retry_after)
+    return max(0.0, date - time.time()) if date is not None else 0.0

@@ -28,7 +28,7 @@ SECONDS_TO_LOSE = 0.1  # what is noted between two commits is lost by a kill, an
 MOST_NOTED = 200
 
 _NAMES = tuple(MANIFEST.names)
-_DATES = ("first_seen", "last_seen")
+_DATES = ("fresh_until", "first_seen", "last_seen")
 
 
 def _list(names: Sequence[str]) -> str:
@@ -239,7 +239,8 @@ class Ledger:
         """Whether the file holds a whole ledger, and the manifest is still the one that it knows."""
         try:
             known = (self._meta("manifest"), self._meta("expected"))
-        except sqlite3.DatabaseError:  # it was killed before it had copied the manifest
+            self._base.execute(f"SELECT {_list(_NAMES)} FROM rows LIMIT 0")
+        except sqlite3.DatabaseError:  # it was killed before it had copied the manifest, or is an earlier version's
             return False
         if _digest(self._manifest) in known:
             return True

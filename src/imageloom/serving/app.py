@@ -21,7 +21,7 @@ from bottle import Bottle, HTTPError, request, response
 
 from imageloom.errors import ImageError
 from imageloom.predictor import Predictor
-from imageloom.serving import multipart
+from imageloom.serving import forms
 
 MAX_BYTES = 32 * 2**20
 
@@ -135,10 +135,10 @@ def _picture(max_bytes: int) -> bytes:
         raise HTTPError(413, f"{length:,} bytes are more than the {max_bytes:,} allowed")
     body = request.environ["wsgi.input"].read(length) if length > 0 else b""
     content_type = request.environ.get("CONTENT_TYPE", "")  # Bottle's headers fail on one that is not UTF-8
-    if multipart.is_form(content_type) and body:
+    if forms.is_form(content_type) and body:
         try:
-            body = multipart.picture(content_type, body)
-        except multipart.FormError as fault:
+            body = forms.picture(content_type, body)
+        except forms.FormError as fault:
             raise HTTPError(400, str(fault)) from None
     if not body:
         raise HTTPError(400, "there is no picture in the body: send its bytes, or a form with one file")

@@ -11,20 +11,9 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from imageloom.console import warn
 from imageloom.errors import DataError
 from imageloom.params import UNLABELLED
-from imageloom.sources import folder, members, storage
+from imageloom.sources import folder, local, members, storage
 from imageloom.sources.members import Member
-from imageloom.sources.source import (
-    Candidate,
-    Context,
-    GetPage,
-    Source,
-    in_background,
-    is_passed_over,
-    is_undecodable,
-    known_class,
-    place,
-    warn_if_unwatched,
-)
+from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
 
 
 def _encoding(name: str) -> str:
@@ -87,13 +76,13 @@ class Archive(Source):
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Every file inside, in the archive's order."""
         if not storage.is_storage(self.path):
-            warn_if_unwatched(context.root / self.path, context.root / folder.DEFAULT, context.root)
-        async for candidate in in_background(self._listing(context)):
+            local.warn_if_unwatched(context.root / self.path, context.root / folder.DEFAULT, context.root)
+        async for candidate in local.in_background(self._listing(context)):
             yield candidate
 
     def _listing(self, context: Context) -> Iterator[Candidate]:
         stored = storage.is_storage(self.path)
-        page = self.path if stored else place(context.root / self.path, context.root)
+        page = self.path if stored else local.place(context.root / self.path, context.root)
         for parts, (name, read) in self._pictures(context):
             title = PurePosixPath(name).stem
             yield Candidate(
@@ -114,10 +103,10 @@ class Archive(Source):
         for name, read in self._members:
             parts = tuple(part for part in PurePosixPath(name).parts if part not in ("/", "."))
             below = parts[len(above) :]
-            wanted = parts[: len(above)] == above and not any(is_passed_over(part) for part in below)
+            wanted = parts[: len(above)] == above and not any(local.is_passed_over(part) for part in below)
             if not wanted or (len(below) < 2 and self.class_name is None and not self.pool):
                 continue
-            if is_undecodable(name):
+            if local.is_undecodable(name):
                 warn(f"{self._where(context)}: {name!a} is passed over: its name is not UTF-8; set names_encoding")
                 continue
             yield below, (name, read)

@@ -11,19 +11,8 @@ from imageloom.console import warn
 from imageloom.errors import DataError
 from imageloom.fetch.http import Fetched
 from imageloom.params import UNLABELLED
-from imageloom.sources import storage
-from imageloom.sources.source import (
-    Candidate,
-    Context,
-    GetPage,
-    Source,
-    in_background,
-    is_passed_over,
-    is_undecodable,
-    known_class,
-    place,
-    warn_if_unwatched,
-)
+from imageloom.sources import local, storage
+from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
 
 DEFAULT = "data/pictures"
 
@@ -54,27 +43,27 @@ class Folder(Source):
         if storage.is_storage(self.path):
             listing = self._in_storage(context)
         else:
-            warn_if_unwatched(context.root / self.path, context.root / DEFAULT, context.root)
+            local.warn_if_unwatched(context.root / self.path, context.root / DEFAULT, context.root)
             listing = self._here(context)
-        async for candidate in in_background(listing):
+        async for candidate in local.in_background(listing):
             yield candidate
 
     def _here(self, context: Context) -> Iterator[Candidate]:
         self._warn_of_strays(context)
         for name, folder in self._folders(context):
             for file in _files(folder):
-                address = place(file, context.root)
-                if is_undecodable(address):
+                address = local.place(file, context.root)
+                if local.is_undecodable(address):
                     warn(f"{address!a} is passed over: its name is not UTF-8; rename it")
                     continue
-                page = place(file.parent if self.pool else folder, context.root)
+                page = local.place(file.parent if self.pool else folder, context.root)
                 yield self._candidate(f"file:{address}", name, page, file=file)
 
     def _warn_of_strays(self, context: Context) -> None:
         """Tells of pictures beside the classes' folders, which are of no class."""
         if self.pool:
             return
-        files = (entry for entry in (context.root / self.path).iterdir() if not is_passed_over(entry.name))
+        files = (entry for entry in (context.root / self.path).iterdir() if not local.is_passed_over(entry.name))
         strays = sorted(file.name for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
         if strays:
             warn(
@@ -102,7 +91,9 @@ class Folder(Source):
         root = context.root / self.path
         where = self._where(context)
         try:
-            folders = sorted(entry for entry in root.iterdir() if not is_passed_over(entry.name) and entry.is_dir())
+            folders = sorted(
+                entry for entry in root.iterdir() if not local.is_passed_over(entry.name) and entry.is_dir()
+            )
         except OSError as fault:
             hint = "make it, with a folder of pictures for each class in it"
             raise DataError(f"{where}: cannot read this folder: {fault.strerror}", hint) from None
@@ -119,7 +110,7 @@ class Folder(Source):
         above = len(PurePosixPath(self.path.partition("://")[2]).parts)
         for address in storage.files(self.path, where):
             parts = PurePosixPath(address.partition("://")[2]).parts[above:]
-            if any(is_passed_over(part) for part in parts):
+            if any(local.is_passed_over(part) for part in parts):
                 continue
             if self.pool:
                 yield UNLABELLED, address
@@ -143,7 +134,7 @@ def _files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not is_passed_over(name))
+        folders[:] = sorted(name for name in folders if not local.is_passed_over(name))
         for name in sorted(files):
-            if not is_passed_over(name):
+            if not local.is_passed_over(name):
                 yield Path(stand, name)

@@ -12,18 +12,9 @@ from imageloom.console import warn
 from imageloom.errors import DataError
 from imageloom.fetch.http import Fetched
 from imageloom.params import UNLABELLED, nearest
-from imageloom.sources import storage
+from imageloom.sources import local, storage
 from imageloom.sources.lists import SUFFIXES, Meaning, Record, read_list
-from imageloom.sources.source import (
-    Candidate,
-    Context,
-    GetPage,
-    Source,
-    in_background,
-    known_class,
-    place,
-    warn_if_unwatched,
-)
+from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
 
 DEFAULT = "data/urls"
 
@@ -70,8 +61,8 @@ class Urls(Source):
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Every address of the lists, in the lists' order."""
         if not storage.is_storage(self.path):
-            warn_if_unwatched(context.root / self.path, context.root / DEFAULT, context.root)
-        async for candidate in in_background(self._listing(context)):
+            local.warn_if_unwatched(context.root / self.path, context.root / DEFAULT, context.root)
+        async for candidate in local.in_background(self._listing(context)):
             yield candidate
 
     def _listing(self, context: Context) -> Iterator[Candidate]:
@@ -163,4 +154,4 @@ class Urls(Source):
 
 
 def _shown(path: str, context: Context) -> str:
-    return path if storage.is_storage(path) else place(context.root / path, context.root)
+    return path if storage.is_storage(path) else local.place(context.root / path, context.root)
