@@ -83,6 +83,16 @@ def inspect(data: bytes) -> ImageInfo:
     return ImageInfo(width, height, name, FORMATS[name])
 
 
+def pixels(data: bytes) -> int:
+    """How many pixels the picture has, by its header.
+
+    Raises:
+        ImageError: It is no picture, or has more than `MAX_PIXELS` pixels.
+    """
+    width, height = _open(data).size
+    return width * height
+
+
 def proportion(data: bytes) -> float:
     """The longer side over the shorter, by the picture's header.
 

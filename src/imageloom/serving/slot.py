@@ -1,0 +1,168 @@
+"""The model that answers, and how a newer one takes its place while requests go on.
+
+A new model is opened, tried on a stored picture, made ready in every thread that answers, and only then becomes
+`current`. One that fails on the way is refused, and the old one stays.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from imageloom import images, runtimes
+from imageloom.errors import ImageloomError, ModelError
+from imageloom.predictor import Prediction, Predictor
+from imageloom.serving.cache import Cache
+from imageloom.serving.source import Source
+
+# A picture whose pixels fill more memory than this is decoded alone: 64 MB as RGBA.
+LARGE_PIXELS = 16_000_000
+
+# Runs a piece of work once in every thread that answers.
+Everywhere = Callable[[Callable[[], object]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Served:
+    predictor: Predictor
+    folder: Path
+    run_id: str | None
+    answers: Cache[Prediction]
+
+
+class ModelSlot:
+    """Holds the model that answers; safe to use from several threads.
+
+    Args:
+        source: What the user named: a folder, a file, or `mlflow:models/NAME@alias`.
+        cache: How many answers to remember by the SHA-256 of the picture; those of a model go with it.
+        everywhere: Runs a piece of work in every thread that will answer; a model is made ready there before it serves.
+
+    Attributes:
+        reloads: How many newer models have taken the place of an older one.
+        refused: How many newer models were refused.
+        fault: Why the last newer model was refused; empty when it was not.
+
+    Raises:
+        ModelError: There is no usable model.
+    """
+
+    def __init__(self, source: str, cache: int = 0, everywhere: Everywhere | None = None) -> None:
+        self.source = source
+        self.reloads = self.refused = 0
+        self.fault = ""
+        self._origin, self._cache = Source(source), cache
+        self._everywhere = everywhere or (lambda work: work())
+        self._reloading, self._decoding = threading.Lock(), threading.Lock()
+        self._stamp = self._origin.stamp()
+        self._served = self._opened()
+
+    @property
+    def current(self) -> Predictor:
+        """The model that answers now; take it once for each request, so that one model gives the whole answer."""
+        return self._served.predictor
+
+    @property
+    def version(self) -> str:
+        """Of the model that answers now."""
+        return self._served.predictor.version
+
+    @property
+    def folder(self) -> Path:
+        """Where the model that answers now was read from."""
+        return self._served.folder
+
+    @property
+    def run_id(self) -> str | None:
+        """The MLflow run that the model was logged in, where it came from MLflow."""
+        return self._served.run_id
+
+    def predict(self, data: bytes) -> Prediction:
+        """Says what is on a picture, or what was said before of the same bytes.
+
+        Raises:
+            ImageError: It is not a picture that can be used.
+        """
+        served = self._served
+        return served.answers.get(data, lambda: served.predictor.predict_pixels(self.load(served.predictor, data)))
+
+    def load(self, predictor: Predictor, data: bytes) -> np.ndarray:
+        """Decodes a picture as `predictor.load` does, very large ones one at a time so that memory stays bounded.
+
+        Returns:
+            uint8[S, S, 3] RGB.
+
+        Raises:
+            ImageError: It is not a picture that can be used.
+        """
+        # A JPEG is scaled down while it is decoded, so that its size is no matter.
+        if data.startswith(b"\xff\xd8") or images.pixels(data) <= LARGE_PIXELS:
+            return predictor.load(data)
+        with self._decoding:
+            return predictor.load(data)
+
+    def changed(self) -> bool:
+        """Whether what the user named is not what it was when it was last opened, or tried in vain."""
+        return self._origin.stamp() != self._stamp
+
+    def reload(self) -> bool:
+        """Opens what the user named again, and lets it answer if it is sound.
+
+        Returns:
+            Whether it took the place of the one before; False when it was refused, and `fault` says why.
+        """
+        with self._reloading:
+            self._stamp = self._origin.stamp()
+            try:
+                self._served = self._opened()
+            except ImageloomError as fault:
+                self.refused += 1
+                self.fault = fault.message
+                return False
+            self.reloads += 1
+            self.fault = ""
+            return True
+
+    def _opened(self) -> _Served:
+        where, run_id = self._origin.locate()
+        with ThreadPoolExecutor(1) as passing:  # its interpreter ends with it: none of the others will answer in it
+            predictor = passing.submit(_tried, where).result()
+        self._everywhere(lambda: predictor.predict(stored_picture()))
+        path = Path(where)
+        return _Served(predictor, path if path.is_dir() else path.parent, run_id, Cache(self._cache))
+
+
+def stored_picture() -> bytes:
+    """The picture that every model is tried on, a JPEG."""
+    return (resources.files("imageloom.serving") / "tried.jpg").read_bytes()
+
+
+def _tried(where: str) -> Predictor:
+    """A model that has answered the stored picture soundly, and has read all that it reads later."""
+    predictor = runtimes.open_model(where)
+    try:
+        first, second = (predictor.predict(stored_picture()).probabilities for _ in range(2))
+        if predictor.has_map:
+            predictor.heatmap(predictor.load(stored_picture()))  # reads the head, which a newer export would replace
+    except ImageloomError:
+        raise
+    except Exception as fault:  # what a runtime raises for a graph that does not run is of no one kind
+        raise ModelError(
+            f"{where} fails on the picture that every model is tried on: {fault}", "export it again"
+        ) from None
+    wrong = _fault_of(first, second, len(predictor.labels))
+    if wrong:
+        raise ModelError(f"{where} answers {wrong} to the picture that every model is tried on", "export it again")
+    return predictor
+
+
+def _fault_of(first: np.ndarray, second: np.ndarray, classes: int) -> str:
+    if first.shape != (classes,):
+        return f"{first.size} numbers for {classes} labels"
+    if not np.isfinite(first).all() or first.min() < 0 or first.max() > 1 + 1e-3:
+        return "what are no probabilities"
+    return "" if np.array_equal(first, second) else "another thing each time"
