@@ -4,6 +4,7 @@ A process of its own, so that the one that serves stays small and starts at once
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ from imageloom.errors import ImageloomError
 
 
 def main(model: str) -> int:
-    """Prints the exported folder, the run, and the file that the store is; or the error and its hint."""
+    """Prints the exported folder and the run; or the error and its hint."""
     answer: dict[str, Any]
+    os.nice(10)  # whoever is answered meanwhile comes first
     try:
-        root = Path.cwd()
-        folder = mlflow_store.exported_folder(model, root)
-        store = mlflow_store.database(root)
-        answer = {"folder": str(folder), "run_id": mlflow_store.run_of(model), "store": store and str(store)}
+        folder = mlflow_store.exported_folder(model, Path.cwd())
+        answer = {"folder": str(folder), "run_id": mlflow_store.run_of(model)}
     except ImageloomError as fault:
         answer = {"error": fault.message, "hint": fault.hint}
     sys.stdout.write(json.dumps(answer, ensure_ascii=True) + "\n")

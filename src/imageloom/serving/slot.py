@@ -40,7 +40,6 @@ class ModelSlot:
     Args:
         source: What the user named: a folder, a file, or `mlflow:models/NAME@alias`.
         cache: How many answers to remember by the SHA-256 of the picture; those of a model go with it.
-        everywhere: Runs a piece of work in every thread that will answer; a model is made ready there before it serves.
 
     Attributes:
         reloads: How many newer models have taken the place of an older one.
@@ -51,15 +50,16 @@ class ModelSlot:
         ModelError: There is no usable model.
     """
 
-    def __init__(self, source: str, cache: int = 0, everywhere: Everywhere | None = None) -> None:
+    def __init__(self, source: str, cache: int = 0) -> None:
         self.source = source
         self.reloads = self.refused = 0
         self.fault = ""
         self._origin, self._cache = Source(source), cache
-        self._everywhere = everywhere or (lambda work: work())
+        self._everywhere: Everywhere = lambda work: None
         self._reloading, self._decoding = threading.Lock(), threading.Lock()
-        self._stamp = self._origin.stamp()
-        self._served = self._opened()
+        self._stamp = self.stamp()
+        self._where, run_id = self._origin.locate()
+        self._served = self._opened(self._where, run_id)
 
     @property
     def current(self) -> Predictor:
@@ -105,35 +105,49 @@ class ModelSlot:
         with self._decoding:
             return predictor.load(data)
 
-    def changed(self) -> bool:
-        """Whether what the user named is not what it was when it was last opened, or tried in vain."""
-        return self._origin.stamp() != self._stamp
+    def make_ready(self, everywhere: Everywhere) -> None:
+        """Makes the model ready in every thread that will answer, and from now on every newer one before it serves."""
+        self._everywhere = everywhere
+        self._warm(self.current)
+
+    def stamp(self) -> tuple[object, ...]:
+        """Something that is another when what the user named may be another model."""
+        return self._origin.stamp()
+
+    def is_stale(self, stamp: tuple[object, ...]) -> bool:
+        """Whether that is not the stamp under which the model was last opened, or tried in vain."""
+        return stamp != self._stamp
 
     def reload(self) -> bool:
         """Opens what the user named again, and lets it answer if it is sound.
 
         Returns:
-            Whether it took the place of the one before; False when it was refused, and `fault` says why.
+            Whether it took the place of the one before; False when it is the same, or was refused (see `fault`).
         """
         with self._reloading:
-            self._stamp = self._origin.stamp()
+            self._stamp, self.fault = self.stamp(), ""
             try:
-                self._served = self._opened()
+                where, run_id = self._origin.locate()
+                if self._origin.is_registered and where == self._where:
+                    return False
+                served = self._opened(where, run_id)
+                self._warm(served.predictor)
             except ImageloomError as fault:
                 self.refused += 1
                 self.fault = fault.message
                 return False
+            self._served, self._where = served, where
             self.reloads += 1
-            self.fault = ""
             return True
 
-    def _opened(self) -> _Served:
-        where, run_id = self._origin.locate()
+    def _opened(self, where: str, run_id: str | None) -> _Served:
         with ThreadPoolExecutor(1) as passing:  # its interpreter ends with it: none of the others will answer in it
             predictor = passing.submit(_tried, where).result()
-        self._everywhere(lambda: predictor.predict(stored_picture()))
         path = Path(where)
         return _Served(predictor, path if path.is_dir() else path.parent, run_id, Cache(self._cache))
+
+    def _warm(self, predictor: Predictor) -> None:
+        self._everywhere(lambda: predictor.predict(stored_picture()))
 
 
 def stored_picture() -> bytes:

@@ -28,7 +28,12 @@ class Source:
     def __init__(self, name: str) -> None:
         self._registered = next((name.removeprefix(way) for way in REGISTERED if name.startswith(way)), None)
         self._name = name
-        self._store: Path | None = None
+        self._store = _database() if self.is_registered else None
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether it is a model of MLflow's registry, which is named by an alias and not by its files."""
+        return self._registered is not None
 
     def locate(self) -> tuple[str, str | None]:
         """Where the model stands now, fetched if need be, and the MLflow run it came from.
@@ -45,7 +50,6 @@ class Source:
             raise ModelError(f"cannot ask MLflow for {self._registered}", asked.stderr.strip()[-300:]) from None
         if "error" in answer:
             raise ModelError(answer["error"], answer["hint"])
-        self._store = Path(answer["store"]) if answer["store"] else None
         return answer["folder"], answer["run_id"]
 
     def stamp(self) -> tuple[object, ...]:
@@ -62,6 +66,12 @@ class Source:
         except OSError:  # it is being replaced
             return ()
         return tuple((str(one), *_stat(one)) for one in watched)
+
+
+def _database() -> Path | None:
+    from imageloom import mlflow_store  # reads params.yaml, which other models need not
+
+    return mlflow_store.database(Path.cwd())
 
 
 def _stat(path: Path) -> tuple[int, ...]:

@@ -1,0 +1,130 @@
+"""Several processes that serve on the same sockets, and one that watches over them.
+
+The sockets listen in all of them: whoever is free takes the next connection, and when a process is killed, those that
+it had not taken yet are taken by the others.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+from imageloom import console
+
+# Where `metrics` shares its counts, before it is imported.
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS_BETWEEN_LOOKS = 0.1
+
+# A worker that ends sooner would end again: the next one waits.
+_SECONDS_TO_LIVE = 1.0
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Supervisor:
+    """Keeps so many workers alive until it is told to end.
+
+    Args:
+        number: How many.
+        work: What a worker does, in a process of its own; gives its exit code.
+        each_look: Called about ten times a second.
+    """
+
+    def __init__(self, number: int, work: Callable[[], int], each_look: Callable[[], None]) -> None:
+        self._number, self._work, self._each_look = number, work, each_look
+        self._born: dict[int, float] = {}
+        self._told: signal.Signals | None = None
+
+    def run(self, grace: float) -> int:
+        """Runs the workers until SIGTERM or Ctrl-C, and passes these and SIGHUP on to them.
+
+        Args:
+            grace: How many seconds they may take to end; later they are killed.
+
+        Returns:
+            0 when all of them answered what they had after SIGTERM, 130 after Ctrl-C, 1 otherwise.
+        """
+        folder = tempfile.mkdtemp(prefix="imageloom-metrics-")
+        os.environ[SHARED_METRICS] = folder
+        try:
+            for number in _FORWARDED:
+                signal.signal(number, self._pass_on)
+            while self._told is None:
+                self._fill_up()
+                self._each_look()
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                self._bury()
+            codes = self._await_end(grace)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return 130 if self._told is signal.SIGINT else int(any(codes))
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGHUP:
+            self._told = signal.Signals(number)
+        for pid in list(self._born):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _fill_up(self) -> None:
+        while len(self._born) < self._number and self._told is None:
+            pid = os.fork()
+            if pid == 0:
+                _be_worker(self._work)
+            self._born[pid] = time.monotonic()
+
+    def _bury(self) -> list[int]:
+        """Exit codes of the workers that have ended."""
+        codes = []
+        for pid, born in list(self._born.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                del self._born[pid]
+                codes.append(os.waitstatus_to_exitcode(status))
+                self._report(pid, codes[-1], time.monotonic() - born)
+        return codes
+
+    def _report(self, pid: int, code: int, lived: float) -> None:
+        from imageloom.serving import metrics  # not sooner: it looks for SHARED_METRICS when it is imported
+
+        metrics.forget(pid)
+        if self._told is None:
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            console.remark(f"worker {pid} {how}; another takes its place")
+            if lived < _SECONDS_TO_LIVE:
+                time.sleep(_SECONDS_TO_LIVE)
+
+    def _await_end(self, grace: float) -> list[int]:
+        codes = []
+        ends = time.monotonic() + grace + 1
+        while self._born and time.monotonic() < ends:
+            codes += self._bury()
+            time.sleep(0.02)
+        for pid in self._born:
+            os.kill(pid, signal.SIGKILL)
+        while self._born:
+            codes += self._bury()
+            time.sleep(0.02)
+        return codes
+
+
+def _be_worker(work: Callable[[], int]) -> None:
+    code = 1
+    try:
+        for number in _FORWARDED:
+            signal.signal(number, signal.SIG_DFL)
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # not through what the supervisor would do at its end
