@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imageloom import heatmap
+from imageloom import heatmap, images
 from imageloom.recipes.head import Head
 
 
@@ -62,6 +62,21 @@ def test_overlay_changes_the_picture_where_the_evidence_is_and_nowhere_else():
     assert change[32:64, 160:192].mean() > 50
     assert change[:, :96].max() == 0
     assert change[128:].max() == 0
+
+
+def test_evidence_is_weak_or_strong_beside_what_speaks_against():
+    pixels = np.full((50, 50, 3), 128, np.uint8)
+    evidence = np.zeros((5, 5), np.float32)
+    evidence[1, 1] = 1
+    strong = heatmap.overlay(pixels, evidence).astype(int)
+    evidence[4, 4] = -10
+    weak = heatmap.overlay(pixels, evidence).astype(int)
+    assert 0 < np.abs(weak - 128).max() < np.abs(strong - 128).max() / 3
+
+
+def test_a_jpeg_is_the_picture():
+    pixels = np.full((40, 60, 3), (200, 40, 30), np.uint8)
+    assert np.abs(images.load(heatmap.jpeg(pixels)).astype(int) - pixels).max() < 6
 
 
 def test_overlay_of_no_evidence_is_the_picture():

@@ -22,7 +22,7 @@ STAGES = {
     "split": "imageloom.split",
     "train": "imageloom.train",
     "evaluate": "imageloom.evaluate.stage",
-    "export": "imageloom.export",
+    "export": "imageloom.export.stage",
     "track": "imageloom.track",
 }
 

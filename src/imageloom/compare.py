@@ -136,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
         DataError: There are no pictures.
     """
     models = runtimes.open_model(arguments.a), runtimes.open_model(arguments.b)
-    paths = Paths(arguments.project.resolve())
+    paths = Paths(arguments.project)
     pictures = _in_folders(arguments.data) if arguments.data else _test_side(paths)
     classes = Counter(name for _, name in pictures)
     for letter, model in zip("AB", models, strict=True):

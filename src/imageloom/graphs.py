@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from imageloom.errors import ModelError
 from imageloom.quiet import no_native_stderr
 
@@ -87,8 +89,22 @@ def save(module: Any, target: Path, signatures: Any = None) -> None:
     (target / "fingerprint.pb").unlink(missing_ok=True)
 
 
-def to_tflite(concrete: Any, module: Any) -> bytes:
-    """The float32 TFLite model of a concrete function whose variables `module` holds."""
-    converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([concrete], module)
+def to_tflite(concrete: Any, module: Any, representative: np.ndarray | None = None) -> bytes:
+    """The TFLite model of a concrete function whose variables `module` holds.
+
+    Args:
+        concrete: Takes one float32[1, S, S, 3] picture in [0, 1].
+        module: Holds its variables.
+        representative: uint8[N, S, S, 3] pictures; where they are given, the model calculates in int8, with a scale for
+            every channel of a kernel. Its ends, and what cannot be quantised, stay float32.
+    """
+    lite = tensorflow().lite
+    converter = lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    if representative is not None:
+        converter.optimizations = [lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [picture[np.newaxis] / np.float32(255)] for picture in representative
+        )
+        converter.target_spec.supported_ops = [lite.OpsSet.TFLITE_BUILTINS_INT8, lite.OpsSet.TFLITE_BUILTINS]
     with no_native_stderr():
         return bytes(converter.convert())

@@ -4,6 +4,7 @@ For a linear head on a pooled map the answer is exact: class activation mapping 
 parts of the picture are covered and what changes is seen (occlusion, Zeiler and Fergus 2014).
 """
 
+import io
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,8 @@ _STEPS = 7  # patches that are covered, along each side: as fine as MobileNet's 
 # From weak to strong evidence, as light to dark and blue to red are told apart by everyone: colours of `inferno`.
 _RAMP = np.array([[87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
 _OPACITY = 0.65  # of the strongest
+
+_QUALITY = 90  # of JPEG
 
 
 def class_activation(activations: np.ndarray, kernel: np.ndarray, class_index: int) -> np.ndarray:
@@ -61,6 +64,8 @@ def occlusion(answer: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, cl
 def overlay(pixels: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     """The picture with the places coloured that speak for the class; the stronger, the brighter.
 
+    Strong is what is strong beside all evidence, for and against: a picture that speaks against the class stays plain.
+
     Args:
         pixels: uint8[S, S, 3].
         evidence: float32[h, w], as `class_activation` and `occlusion` give it.
@@ -71,11 +76,18 @@ def overlay(pixels: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     for_class = np.maximum(evidence, 0).astype(np.float32)
     height, width = pixels.shape[:2]
     smooth = Image.fromarray(for_class).resize((width, height), Image.Resampling.BICUBIC)
-    strength = np.clip(np.asarray(smooth) / max(float(for_class.max()), 1e-12), 0, 1)[..., None]  # [S, S, 1]
+    strength = np.clip(np.asarray(smooth) / max(float(np.abs(evidence).max()), 1e-12), 0, 1)[..., None]  # [S, S, 1]
     places = np.linspace(0, 1, len(_RAMP))
     colours = np.concatenate([np.interp(strength, places, channel) for channel in _RAMP.T], axis=2)
     opacity = _OPACITY * strength
     return (pixels * (1 - opacity) + colours * opacity + 0.5).astype(np.uint8)
+
+
+def jpeg(pixels: np.ndarray) -> bytes:
+    """The bytes of a picture uint8[H, W, 3] as a JPEG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
 
 
 def _log_odds(probabilities: np.ndarray, class_index: int) -> float:

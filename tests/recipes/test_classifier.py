@@ -1,4 +1,4 @@
-"""A classifier is fitted whole, and anew on other features by the same rules."""
+"""A classifier is fitted whole: what it says of its temperature and of what it knows is so."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,10 @@ from blobs import blobs
 
 from imageloom.ood import Detector
 from imageloom.recipes.calibration import temperature
-from imageloom.recipes.classifier import fit, refit
+from imageloom.recipes.classifier import fit
 from imageloom.recipes.head import Head
 from imageloom.recipes.probe import Data, ProbeParams
-from imageloom.recipes.probe import fit as fit_probe
 from imageloom.recipes.rejection import RejectionParams
-
-CLASSES = [{"name": str(number), "label": str(number)} for number in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +40,3 @@ def test_what_it_says_of_itself_is_so(sides, tmp_path):
     found.save(tmp_path)
     assert np.array_equal(Head.load(tmp_path / "head.npz").kernel, found.head.kernel)
     assert np.array_equal(Detector.load(tmp_path / "ood.npz").mean, Detector.fit(train.features).mean)
-
-
-def test_refitting_on_the_same_features_gives_the_same(sides):
-    train, validation = sides
-    # One C only: where several are tried, each starts from the last one's end, which the last digits tell.
-    found, _ = fit(train, validation, 3, ProbeParams(c=[0.03], balanced=False), RejectionParams(target_precision=0.9))
-    again = refit({"classes": CLASSES, **found.describe()}, train, validation)
-    assert np.array_equal(again.head.kernel, found.head.kernel)
-    assert again.describe() == found.describe()
-
-
-def test_refitting_keeps_c_and_chooses_the_rest_anew(sides):
-    train, validation = sides
-    found, _ = fit(train, validation, 3, ProbeParams(), RejectionParams(target_precision=0.9, least_share=0.2))
-    chosen = found.fitted["C"]
-    noise = np.random.default_rng(0).normal(0, 2, 20) * np.logspace(-2, 2, 20)
-    others = [Data((2 * side.features + noise).astype(np.float32), side.classes) for side in sides]
-    again = refit({"classes": CLASSES, **found.describe()}, *others)
-    assert again.fitted == {"C": chosen}
-    assert again.settings["known"] == found.settings["known"]
-    expected, _ = fit_probe(*others, 3, ProbeParams(c=[chosen]))
-    assert np.array_equal(again.head.kernel, expected.kernel)
-    right = (again.head.probabilities(others[1].features).argmax(axis=1) == validation.classes).mean()
-    wrong = (found.head.probabilities(others[1].features).argmax(axis=1) == validation.classes).mean()
-    assert right > wrong + 0.1
-    assert again.known.max_distance != found.known.max_distance

@@ -49,6 +49,10 @@ def test_no_more_is_withheld_than_allowed():
     assert 0.9 <= found.share_known < 0.93
     everything = (probabilities.argmax(axis=1) == actual).mean()
     assert found.precision > everything + 0.01
+    assert 0 < found.share_at_target < 0.9
+    insisting = bounds(probabilities, distances, actual, RejectionParams(target_precision=0.99, least_share=0))
+    assert insisting.share_known == found.share_at_target
+    assert insisting.precision >= 0.99
 
 
 def test_all_is_known_where_all_is_right_enough():
@@ -62,7 +66,14 @@ def test_answers_that_are_equally_sure_are_known_together():
     probabilities, actual = answers([0.9, 0.7, 0.7, 0.7], [True, True, True, False])
     found = bounds(probabilities, np.ones(4), actual, RejectionParams(target_precision=0.9, least_share=0))
     assert (found.precision, found.share_known) == (1, 0.25)
-    assert found.min_confidence == pytest.approx(0.9, abs=1e-5)
+    assert found.min_confidence == pytest.approx(0.8, abs=1e-5)  # halfway to the surest that is not known
+
+
+def test_what_cannot_be_reached_is_told():
+    probabilities, actual = answers([0.9, 0.8, 0.7], [False, True, True])
+    found = bounds(probabilities, np.ones(3), actual, RejectionParams(target_precision=0.9, least_share=0))
+    assert (found.share_at_target, found.share_known, found.min_confidence) == (0, 1, 0)
+    assert found.precision == pytest.approx(2 / 3)
 
 
 def test_what_is_far_is_not_counted_as_answered():

@@ -14,9 +14,11 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from imageloom import heatmap
 from imageloom.predictor import Predictor
 from imageloom.serving import forms
 from imageloom.serving.app import MAX_BYTES
@@ -109,6 +111,29 @@ def test_top_k_limits_the_answer(address):
 def test_bad_top_k_is_refused(address, value):
     reply, body = ask(address, f"/predict?top_k={quote(value, safe='%')}", RED)
     assert "from 1 to 3" in assert_problem(reply, body, 400)
+
+
+def test_heat_map_is_the_predictors_for_the_class_that_is_named(address, exported_model):
+    pixels = np.full((32, 32, 3), COLOURS["blue"], np.uint8)
+    pixels[4:12, 20:30] = COLOURS["红"]
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    predictor, maps = Predictor(exported_model), {}
+    for query, index in (("", 2), ("?class=blue", 2), ("?class=red", 0)):
+        reply, body = ask(address, f"/heatmap{query}", buffer.getvalue())
+        assert (reply.status, reply.headers["Content-Type"]) == (200, "image/jpeg")
+        expected = heatmap.overlay(pixels, predictor.heatmap(pixels, index))
+        assert body == heatmap.jpeg(expected)
+        maps[query] = body
+    assert maps[""] == maps["?class=blue"] != maps["?class=red"]
+
+
+def test_heat_map_of_a_class_that_is_none_and_of_no_picture_is_refused(address):
+    reply, body = ask(address, "/heatmap?class=%E7%B4%85", RED)
+    assert "there is no class '紅'; /labels lists them" in assert_problem(reply, body, 400)
+    assert_problem(*ask(address, "/heatmap", b"<html>404</html>"), 415)
+    assert_problem(*ask(address, "/heatmap", RED[:60]), 422)
+    assert_problem(*ask(address, "/heatmap", b""), 400)
 
 
 def test_labels_come_in_the_models_order(address):

@@ -118,6 +118,29 @@ def test_what_is_unlike_the_pictures_of_training_is_called_unknown(page):
     assert rose.locator(".label").first.evaluate(size) > 1.3 * pink.locator(".label").first.evaluate(size)
 
 
+def test_why_shows_what_speaks_for_the_answer_and_again_the_picture(page):
+    bring(page, "drop", ("rose.png", RED))
+    button, frame = page.get_by_role("button", name="Why?"), page.locator(".card .frame")
+    preview, shown = frame.locator("img:not(.map)"), frame.locator("img.map")
+    expect(preview).to_be_visible()
+    button.click()
+    expect(shown).to_be_visible()
+    expect(preview).to_be_hidden()
+    assert shown.evaluate("picture => picture.naturalWidth") == 32  # as the model sees it
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("status")).to_contain_text("what speaks for 红 coloured")
+    button.click()
+    expect(preview).to_be_visible()
+    expect(shown).to_be_hidden()
+    expect(button).to_have_attribute("aria-pressed", "false")
+
+
+def test_no_reason_is_offered_where_there_is_no_answer(page):
+    bring(page, "drop", ("notes.txt", b"hello"))
+    expect(page.locator(".card")).to_contain_text("No answer")
+    expect(page.get_by_role("button", name="Why?")).to_be_hidden()
+
+
 def test_keyboard_and_screen_reader_find_everything(page):
     page.keyboard.press("Tab")
     expect(page.get_by_label("Choose pictures")).to_be_focused()

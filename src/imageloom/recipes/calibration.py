@@ -5,14 +5,16 @@ import math
 import numpy as np
 
 _BOUNDS = (0.05, 20.0)  # far beyond what is met
+_DEVIATION = 0.25  # of ln T
 
 
 def temperature(probabilities: np.ndarray, classes: np.ndarray) -> float:
     """The number T by which to divide the logits so that the log-loss is lowest.
 
     A few pictures that are all answered right would ask for T = 0 and full certainty; so each T pays as if ln T came
-    from a normal distribution around 0 with a standard deviation of 1, which some twenty pictures outweigh. Since T = 1
-    pays nothing, the log-loss of these pictures never gets worse.
+    from a normal distribution around 0. Its deviation is the one that was best for fresh pictures, whether 30, 100 or
+    450 were looked at and whether the classifier was as sure as it should be or 2.5 times more or less. Since T = 1
+    pays nothing, the log-loss of the validation pictures never gets worse.
 
     Args:
         probabilities: float32[N, K], uncalibrated, of the validation pictures.
@@ -33,7 +35,7 @@ def temperature(probabilities: np.ndarray, classes: np.ndarray) -> float:
         return float((np.log(np.exp(scaled).sum(axis=1)) - right).sum())
 
     def cost(exponent: float) -> float:
-        return loss(math.exp(exponent)) + exponent**2 / 2
+        return loss(math.exp(exponent)) + (exponent / _DEVIATION) ** 2 / 2
 
     bounds = tuple(math.log(bound) for bound in _BOUNDS)
     found = round(math.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x), 4)

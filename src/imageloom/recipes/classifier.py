@@ -20,7 +20,6 @@ class Classifier:
         temperature: What its logits are divided by to be calibrated.
         detector: Of pictures that are unlike the training pictures.
         known: The bounds of what is answered.
-        settings: The parameters of recipe and rejection, as `refit` takes them.
         fitted: What was chosen on validation: `C`.
     """
 
@@ -28,7 +27,6 @@ class Classifier:
     temperature: float
     detector: Detector
     known: Known
-    settings: dict[str, Any]
     fitted: dict[str, Any]
 
     def save(self, folder: Path) -> None:
@@ -39,7 +37,6 @@ class Classifier:
     def describe(self) -> dict[str, Any]:
         """What classifier.json holds of it."""
         return {
-            "settings": self.settings,
             "fitted": self.fitted,
             "calibration": {"temperature": self.temperature},
             "known": self.known.to_dict(),
@@ -70,20 +67,5 @@ def fit(
         validation.classes,
         rejecting,
     )
-    settings = {"probe": probing.model_dump(), "known": rejecting.model_dump()}
     fitted = {"C": next(row["C"] for row in history if row["chosen"])}
-    return Classifier(head, temperature, detector, known, settings, fitted), history
-
-
-def refit(about: dict[str, Any], train: Data, validation: Data) -> Classifier:
-    """Fits the classifier anew on other features of the same pictures, such as a quantised backbone's.
-
-    Args:
-        about: What classifier.json holds. C is the one chosen there.
-        train: Features and classes of the training pictures, or of some of them; every class is there.
-        validation: The same of the validation pictures.
-    """
-    settings = about["settings"]
-    probing = ProbeParams(**{**settings["probe"], "c": [about["fitted"]["C"]]})
-    rejecting = RejectionParams(**settings["known"])
-    return fit(train, validation, len(about["classes"]), probing, rejecting)[0]
+    return Classifier(head, temperature, detector, known, fitted), history

@@ -16,10 +16,11 @@ class RejectionParams(StageParams):
         default=0.95, gt=0, le=1, description="share of the answers that shall be right; what is less sure is not known"
     )
     least_share: float = Field(
-        default=0.97,
+        default=0.99,
         ge=0,
         le=1,
-        description="share of the validation pictures that stays known, even where the precision is missed by it",
+        description="share of the validation pictures that stays known even where the precision is missed by it; "
+        "0 insists on the precision",
     )
     distance_quantile: float = Field(
         default=0.995,
@@ -39,6 +40,7 @@ class Known:
         target_precision: What was asked.
         precision: Share of the known pictures that is answered right.
         share_known: Share of the pictures that is known.
+        share_at_target: The largest share with which the target would be reached; 0 where none is.
     """
 
     min_confidence: float
@@ -46,6 +48,7 @@ class Known:
     target_precision: float
     precision: float
     share_known: float
+    share_at_target: float
 
     def to_dict(self) -> dict[str, float]:
         """As classifier.json and model.json hold it."""
@@ -72,15 +75,24 @@ def bounds(probabilities: np.ndarray, distances: np.ndarray, classes: np.ndarray
     confidences, right = confidences[order], (probabilities.argmax(axis=1) == classes)[near][order]
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)  # [n], with the n surest known
     share = np.arange(1, len(right) + 1) / len(classes)
-    may_end = np.append(confidences[1:] < confidences[:-1], True)  # equals are known together, or not
-    may_end &= share >= min(params.least_share, share[-1])
-    ends = np.flatnonzero(may_end)
-    reached = ends[precision[ends] >= params.target_precision]
-    end = reached[-1] if len(reached) else ends[::-1][precision[ends[::-1]].argmax()]
-    # Where everything that is near enough is known, so is what is less sure than all of validation. Six digits are
-    # written down, so that the bounds are rounded away from the pictures that they let in.
-    least = 0.0 if end == len(right) - 1 else math.floor(float(confidences[end]) * 1e6) / 1e6
-    return Known(least, furthest, params.target_precision, float(precision[end]), float(share[end]))
+    ends = np.flatnonzero(np.append(confidences[1:] < confidences[:-1], True))  # equals are known together, or not
+    reaching = ends[precision[ends] >= params.target_precision]
+    allowed = ends[share[ends] >= min(params.least_share, share[-1])][::-1]  # from the most that are known
+    within = reaching[share[reaching] >= share[allowed[-1]]]
+    end = within[-1] if len(within) else allowed[precision[allowed].argmax()]
+    return Known(
+        _between(confidences[end], *confidences[end + 1 : end + 2]),
+        furthest,
+        params.target_precision,
+        float(precision[end]),
+        float(share[end]),
+        float(share[reaching[-1]]) if len(reaching) else 0.0,
+    )
+
+
+def _between(known: float, unknown: float | None = None) -> float:
+    """The bound between the least sure answer that is known and the surest that is not; 0 where all are known."""
+    return 0.0 if unknown is None else math.floor((float(known) + float(unknown)) / 2 * 1e6) / 1e6
 
 
 def max_distance(distances: np.ndarray, quantile: float) -> float:

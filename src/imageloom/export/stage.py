@@ -1,0 +1,239 @@
+"""Stage `export`: joins backbone and classifier into models that take pixels and give calibrated probabilities.
+
+models/export/ gets `saved_model/`, `model.tflite` and, as `export.formats` asks, `model_float16.tflite`,
+`model_int8.tflite` and `model.onnx`: all take uint8[N, S, S, 3] RGB as images.py delivers it, with scaling and
+normalisation inside, and give float32[N, K]. Beside them stand `labels.txt`, `head.npz` (the last layer) and `ood.npz`
+(what measures how far a picture is from those of training); `model.json` tells programs how to run it all. Every format
+is tried on test pictures, and the stage fails when one does not answer as the classifier that was evaluated.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from imageloom import card, console, files, graphs, tables
+from imageloom.export import check, metadata, onnx, quantise, saved_model, tflite
+from imageloom.features import FeatureStore
+from imageloom.files import Paths
+from imageloom.params import StageParams
+from imageloom.recipes.head import Head, read_about
+from imageloom.tflite_graph import TFLiteGraph
+
+Format = Literal["float32", "float16", "int8", "onnx"]
+FILES = {
+    "float32": "model.tflite",
+    "float16": "model_float16.tflite",
+    "int8": "model_int8.tflite",
+    "saved_model": "saved_model",
+    "onnx": "model.onnx",
+}
+_TITLES = {
+    "float32": "TFLite",
+    "float16": "TFLite float16",
+    "int8": "TFLite int8",
+    "saved_model": "SavedModel",
+    "onnx": "ONNX",
+}
+
+
+class Params(StageParams):
+    """Which formats, and how they are checked."""
+
+    formats: list[Format] = Field(
+        default=["float32", "float16", "int8"],
+        description="float32, float16, int8 (TFLite) and onnx; float32 and a SavedModel are made in any case",
+    )
+    representative: int = Field(
+        default=200, ge=10, description="training pictures on which int8's features are fitted to float32's"
+    )
+    check: int = Field(default=500, ge=1, description="test pictures on which every format is tried, at most")
+    tolerance: float = Field(
+        default=1e-3, gt=0, lt=1, description="largest difference of a probability where numbers stay float32"
+    )
+    max_disagreement: float = Field(
+        default=0.002, ge=0, lt=1, description="largest share of other first answers than the evaluated classifier's"
+    )
+    max_accuracy_drop: float = Field(
+        default=0.01, ge=0, lt=1, description="by how much less int8 may be right than the evaluated classifier"
+    )
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What is exported, and the pictures that are needed for it."""
+
+    backbone: dict[str, Any]
+    about: dict[str, Any]
+    head: Head  # tempered
+    rows: list[dict[str, Any]]  # of the split
+    paths: Paths
+
+    def side(self, name: str, number: int) -> list[dict[str, Any]]:
+        """The first `number` pictures of a side of the split."""
+        return [row for row in self.rows if row["side"] == name][:number]
+
+    def pixels(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+        """uint8[N, S, S, 3]."""
+        aspect = self.about["input"]["aspect"]
+        return check.load([self.paths.raw / row["path"] for row in rows], self.backbone["image_size"], aspect)
+
+    def features(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+        """float32[N, D]."""
+        return FeatureStore(self.paths.features).read([row["id"] for row in rows])
+
+    def test_pictures(self, number: int) -> check.Pictures:
+        """The first `number` test pictures and what the evaluated classifier, calibrated, says of them."""
+        rows = self.side("test", number)
+        names = [spec["name"] for spec in self.about["classes"]]
+        classes = np.array([names.index(row["class"]) for row in rows])
+        return check.Pictures(self.pixels(rows), classes, self.head.probabilities(self.features(rows)))
+
+
+def run(params: Params, paths: Paths) -> None:
+    """Writes models/export/ and reports/export.csv.
+
+    Raises:
+        ModelError: Backbone or classifier are missing, or a format does not answer as it must.
+    """
+    formats = ["float32", "saved_model", *(name for name in FILES if name in params.formats and name != "float32")]
+    if "onnx" in formats:
+        onnx.require()
+    sources = _read(paths)
+    with files.atomic_folder(paths.export) as folder:
+        _write_small(sources, folder)
+        _write_models(sources, formats, params, folder)
+        measures = _measure(sources, formats, params, folder)
+        content = _describe(sources, measures, folder)
+        files.write_json(folder / card.CARD_FILE, content)
+    _report(content["formats"], measures, paths)
+
+
+def _read(paths: Paths) -> _Sources:
+    backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
+    about = read_about(paths.classifier)
+    head = Head.load(paths.classifier / "head.npz").tempered(about["calibration"]["temperature"])
+    return _Sources(backbone, about, head, tables.read(paths.split, tables.SPLIT, "split").to_pylist(), paths)
+
+
+def _write_small(sources: _Sources, folder: Path) -> None:
+    labels = "".join(f"{spec['label']}\n" for spec in sources.about["classes"])
+    files.write_text(folder / metadata.LABELS_FILE, labels)
+    sources.head.save(folder / "head.npz")
+    shutil.copyfile(sources.paths.classifier / "ood.npz", folder / "ood.npz")
+
+
+def _write_models(sources: _Sources, formats: Sequence[str], params: Params, folder: Path) -> None:
+    paths = sources.paths
+    content = (paths.backbone / "backbone.tflite").read_bytes()
+    _write_tflite(tflite.classifier(content, sources.head), sources, folder / FILES["float32"])
+    if "float16" in formats:
+        graph = tflite.classifier(content, sources.head)
+        graph.halve()
+        _write_tflite(graph, sources, folder / FILES["float16"])
+    module = graphs.tensorflow().saved_model.load(str(paths.backbone / "saved_model"))
+    looks_at = saved_model.Input(sources.backbone["image_size"], sources.about["input"]["aspect"])
+    saved_model.write(folder / "saved_model", module, sources.head, looks_at, folder / metadata.LABELS_FILE)
+    if "int8" in formats:
+        rows = sources.side("train", params.representative)
+        pictures = quantise.Representative(sources.pixels(rows), sources.features(rows))
+        graph = quantise.backbone(module, content, pictures)
+        graph.set_ends(graph.input, tflite.add_head(graph, sources.head))
+        _write_tflite(graph, sources, folder / FILES["int8"])
+    if "onnx" in formats:
+        onnx.write(folder / FILES["onnx"], folder / "saved_model")
+
+
+def _write_tflite(graph: tflite.Graph, sources: _Sources, target: Path) -> None:
+    """With TFLite Metadata and labels, so that others' tools can open it."""
+    labels = [spec["label"] for spec in sources.about["classes"]]
+    about = metadata.About(
+        name=f"imageloom {sources.about['recipe']}",
+        description=f"Image classifier of {len(labels):,} classes on {sources.backbone['module']}.",
+        licence=sources.backbone["licence"] or "",
+        size=sources.backbone["image_size"],
+    )
+    graph.add_metadata(metadata.NAME, metadata.metadata(about))
+    target.write_bytes(metadata.with_labels(graph.to_bytes(), labels))
+
+
+def _measure(sources: _Sources, formats: Sequence[str], params: Params, folder: Path) -> dict[str, check.Measure]:
+    """Every format on test pictures.
+
+    Raises:
+        ModelError: One does not answer as it must.
+    """
+    pictures = sources.test_pictures(params.check)
+    found = {}
+    for name in formats:
+        found[name] = check.measure(_answer(name, folder / FILES[name]), pictures)
+        if name == "int8":
+            check.require_accurate(_TITLES[name], found[name], params.max_accuracy_drop)
+        else:
+            check.require_agreement(_TITLES[name], found[name], params.max_disagreement)
+            if name != "float16":
+                check.require_same(_TITLES[name], found[name], params.tolerance)
+    return found
+
+
+def _answer(name: str, path: Path) -> check.Answer:
+    if name == "saved_model":
+        return check.batched(saved_model.answer(path))
+    return check.batched(onnx.answer(path)) if name == "onnx" else check.tflite(path)
+
+
+def _describe(sources: _Sources, measures: dict[str, check.Measure], folder: Path) -> dict[str, Any]:
+    """What stands in model.json."""
+    digests = {
+        path.relative_to(folder).as_posix(): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+    about, backbone = sources.about, sources.backbone
+    temperature = about["calibration"]["temperature"]
+    formats = {}
+    for name, found in measures.items():
+        path = folder / FILES[name]
+        entry: dict[str, Any] = {"file": FILES[name], "head": "head.npz", "ood": "ood.npz"}
+        if path.suffix == ".tflite":
+            graph = TFLiteGraph(path.read_bytes(), path.name)
+            features = graph.features()
+            entry |= {"features": features, "map": graph.pooled_map(features)}
+        entry |= {"known": about["known"], "temperature": temperature, "bytes": _size(path)}
+        formats[name] = entry | {"accuracy": round(found.accuracy, 4), "agreement": round(found.agreement, 4)}
+    return {
+        "format": card.FORMAT,
+        "version": digests[FILES["float32"]][:12],
+        "recipe": about["recipe"],
+        "classes": about["classes"],
+        "input": {"size": backbone["image_size"], **about["input"]},
+        "temperature": temperature,
+        "formats": formats,
+        "files": digests,
+        "backbone": {key: backbone[key] for key in ("module", "licence", "sha256")},
+    }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(one.stat().st_size for one in ([path] if path.is_file() else path.rglob("*")) if one.is_file())
+
+
+def _report(formats: dict[str, Any], measures: dict[str, check.Measure], paths: Paths) -> None:
+    """Writes reports/export.csv, and says what was made and how fast it is."""
+    columns = ["format", "file", "bytes", "pictures", "accuracy", "agreement"]
+    rows = []
+    for name, found in measures.items():
+        entry = formats[name]
+        rows.append([name, entry["file"], entry["bytes"], found.pictures, entry["accuracy"], entry["agreement"]])
+        line = (
+            f"export: {_TITLES[name]}, {entry['bytes'] / 1e6:.1f} MB: {found.accuracy:.1%} right on {found.pictures:,} "
+            f"test pictures, {found.agreement:.1%} as evaluated"
+        )
+        if entry["file"].endswith(".tflite"):
+            one, two = (check.milliseconds(paths.export / entry["file"], threads) for threads in (1, 2))
+            line += f"; {one:.1f} ms a picture, {two:.1f} on two threads"
+        console.say(line)
+    files.write_csv(paths.reports / "export.csv", columns, rows)
