@@ -105,8 +105,10 @@ def test_what_is_no_picture_gets_the_servers_reason_and_the_next_its_answer(page
 
 
 def test_what_is_unlike_the_pictures_of_training_is_called_unknown(page):
-    bring(page, "drop", ("rose.png", RED), ("pink.png", encoded((250, 110, 90))))
-    rose, pink = page.locator(".card").first, page.locator(".card").nth(1)
+    bring(page, "drop", ("rose.png", RED))
+    expect(page.get_by_role("status")).to_contain_text("rose.png: 红")
+    bring(page, "drop", ("pink.png", encoded((250, 110, 90))))
+    pink, rose = page.locator(".card").first, page.locator(".card").nth(1)
     expect(pink.locator(".state")).to_have_text("Unknown")
     expect(pink.locator(".reason")).to_be_visible()
     expect(pink.locator(".label").first).to_have_text("红")
@@ -147,8 +149,16 @@ def test_keyboard_and_screen_reader_find_everything(page):
     bring(page, "drop", ("rose.png", RED))
     expect(page.get_by_role("status")).to_contain_text("rose.png: 红, 99")
     page.keyboard.press("Tab")
+    expect(page.get_by_role("textbox", name="Address of a picture")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Look")).to_be_focused()
+    page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Clear")).to_be_focused()
-    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Why? rose.png")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="This is wrong: rose.png")).to_be_focused()
+    page.get_by_role("button", name="Clear").press("Enter")
     expect(page.get_by_label("Choose pictures")).to_be_focused()
 
 

@@ -76,7 +76,9 @@ def truth(name: str) -> bool:
     Raises:
         RequestError: 400, it is neither.
     """
-    text = parameter(name) or "false"
+    text = parameter(name)
+    if text is None:
+        return False
     if text not in _TRUTHS:
         raise RequestError(400, f"{name} must be true or false")
     return _TRUTHS[text]

@@ -1,6 +1,7 @@
 """The description of the interface (OpenAPI 3.1), for programs and for people."""
 
 import functools
+import re
 from importlib import metadata, resources
 from typing import Any
 
@@ -9,7 +10,7 @@ from imageloom.serving.service import Service
 # More classes than anyone would choose from a list.
 _LISTED = 200
 
-METHODS = ("get", "post")
+_CODE = re.compile(r"`([^`]+)`")
 
 
 def description(service: Service) -> dict[str, Any]:
@@ -37,9 +38,10 @@ def page(content: dict[str, Any]) -> str:
 
     loader = jinja2.PackageLoader("imageloom.serving", ".")
     template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template.filters["marked"] = _marked
     template.filters["resolved"] = functools.partial(_resolved, content)
     template.filters["type"] = functools.partial(_type, content)
-    return template.get_template("docs.html").render(spec=content, methods=METHODS)
+    return template.get_template("docs.html").render(spec=content)
 
 
 def _read() -> dict[str, Any]:
@@ -61,14 +63,23 @@ def _resolved(content: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return part
 
 
+def _marked(text: str | None) -> Any:
+    """A text in which what stands in backticks is shown as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text or ""))))
+
+
 def _type(content: dict[str, Any], schema: dict[str, Any]) -> str:
     """A schema in a few words."""
     schema = _resolved(content, schema)
     if "enum" in schema and len(schema["enum"]) <= 8:
         return " | ".join(str(value) or '""' for value in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
     kinds = schema.get("type", "any")
     text = " | ".join(kinds) if isinstance(kinds, list) else kinds
     if text == "array":
-        return f"list of {_type(content, schema.get('items', {}))}"
+        return f"list of {_type(content, schema.get('items', {}))}s"
     limits = [f"{word} {schema[key]}" for word, key in (("from", "minimum"), ("to", "maximum")) if key in schema]
     return " ".join([text, *limits])

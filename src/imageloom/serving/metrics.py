@@ -14,6 +14,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -34,6 +35,7 @@ class Metrics:
     """The counts of one process."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # when each count began: as many lines again, which nobody asks for
         self._registry = CollectorRegistry()
         self._shares = _FOLDER in os.environ
         if not self._shares:
