@@ -12,12 +12,12 @@ import pytest
 
 
 @contextmanager
-def _serving(model: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen]]:
+def _serving(model: Path, *options: str, cwd: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
     command = [sys.executable, "-m", "imageloom.cli", "serve", "--port", "0", "--model", str(model), *options]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", cwd=cwd)
     try:
         line = server.stdout.readline()
-        address = re.search(r"http://\S+", line)
+        address = re.search(r"http://[^\s,]+", line)
         assert address, line + server.stderr.read()
         yield address[0], server
     finally:

@@ -3,6 +3,7 @@
 import argparse
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -123,7 +124,12 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
 
 
 def of(arguments: argparse.Namespace) -> Settings:
-    """The settings that the parsed command line asks for."""
+    """The settings that the parsed command line asks for.
+
+    Raises:
+        ImageloomError: `--allow-host` names no host.
+    """
+    _check_hosts(arguments.allow_host)
     alone = is_loopback(arguments.host)
     keeps = arguments.inbox or ("corrections" if alone else "off")
     return Settings(
@@ -139,6 +145,18 @@ def of(arguments: argparse.Namespace) -> Settings:
         inbox_bytes=arguments.inbox_size * 2**20,
         keep_unsure=keeps == "unsure",
     )
+
+
+def _check_hosts(hosts: Sequence[str]) -> None:
+    from imageloom.fetch.netguard import allowance
+
+    for host in hosts:
+        try:
+            allowance(host)
+        except ValueError as fault:
+            raise ImageloomError(
+                f"--allow-host: {host!r} {fault}", "name a host, a host:port or a network such as 10.0.0.0/8"
+            ) from None
 
 
 def add_token(arguments: argparse.Namespace) -> int:

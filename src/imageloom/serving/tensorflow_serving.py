@@ -73,7 +73,7 @@ def _add_calls(app: Bottle, service: Service) -> None:
         if rows == ("inputs" in content):
             raise RequestError(400, "the request must have either instances or inputs")
         values = [answer(_value(one)) for one in _listed(content["instances"] if rows else _column(content["inputs"]))]
-        return answers.send({"predictions" if rows else "outputs": values})
+        return answers.send({"predictions": values} if rows else {"outputs": _columns(values)})
 
     @app.post("/v1/models/<name>\\:classify")
     @app.post("/v1/models/<name>/versions/<version>\\:classify")
@@ -114,13 +114,17 @@ def _request(service: Service) -> dict[str, Any]:
     return content
 
 
-def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> Callable[[Any], list[float]]:
+# What a signature makes of a picture: one output's numbers, or the numbers of several outputs by their names.
+Outputs = list[float] | dict[str, list[float]]
+
+
+def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> Callable[[Any], Outputs]:
     """What a signature makes of one instance."""
     name = content.get("signature_name") or DEFAULT
     if name not in (DEFAULT, BYTES, FEATURES):
         raise RequestError(400, f"Serving signature name: {name[:100]!r} not found in signature def")
 
-    def answer(value: Any) -> list[float]:
+    def answer(value: Any) -> Outputs:
         inputs.check_deadline(service.gate.deadline(request.environ))
         if _is_encoded(value) and name != FEATURES:
             return _numbers(_predicted(service, value).probabilities)
@@ -128,10 +132,10 @@ def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> C
             raise RequestError(400, f'{BYTES} takes {{"b64": ...}}')
         pixels = _pixels(service, model, value)
         if name == FEATURES:
-            features = model.run(pixels)[1]
+            probabilities, features = model.run(pixels)
             if features is None:
                 raise RequestError(400, "this model gives no features")
-            return _numbers(features)
+            return {"features": _numbers(features), "probabilities": _numbers(probabilities)}
         prediction = model.predict_pixels(pixels)
         service.metrics.predicted(prediction)
         return _numbers(prediction.probabilities)
@@ -178,6 +182,13 @@ def _column(values: Any) -> Any:
     return values[INPUT] if isinstance(values, dict) else values
 
 
+def _columns(rows: list[Outputs]) -> Any:
+    """The outputs of all instances, each output's together."""
+    if not isinstance(rows[0], dict):
+        return rows
+    return {name: [row[name] for row in rows if isinstance(row, dict)] for name in rows[0]}
+
+
 def _value(instance: Any) -> Any:
     """An instance without its input's name."""
     return instance[INPUT] if isinstance(instance, dict) and instance.keys() == {INPUT} else instance
@@ -198,6 +209,7 @@ def _signatures(model: Predictor) -> dict[str, Any]:
     described = {
         DEFAULT: ({INPUT: pixels}, shares),
         BYTES: ({INPUT: _tensor("DT_STRING", -1)}, shares),
+        FEATURES: ({INPUT: pixels}, {"features": _tensor("DT_FLOAT", -1, -1), **shares}),
     }
     return {
         name: {"inputs": given, "outputs": got, "method_name": "tensorflow/serving/predict"}
