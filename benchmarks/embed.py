@@ -1,25 +1,22 @@
 """`make bench-embed`: how near the stage `embed` comes to what the processors can do, and if its memory stays flat.
 
-The limit is a bare loop, one thread per processor, each decoding, resizing and invoking its own LiteRT interpreter on
-its share of the files. The stage's steady rate is what 9,000 pictures more cost, so that its start does not count. Bare
-loop and stage take turns, and every run is a process of its own.
+The limit is the bare loop of bare.py. The stage's steady rate is what 9,000 pictures more cost, so that its start does
+not count. Bare loop and stage take turns, and every run is a process of its own.
 """
 
 import datetime
 import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
+import bare
 from figures import Figure, show
 
 from imageloom import tables
-from imageloom.engine import cores
 from imageloom.files import Paths
 
 FEW, MANY, BARE = 1_000, 10_000, 2_000
@@ -27,21 +24,19 @@ FEW, MANY, BARE = 1_000, 10_000, 2_000
 
 def main() -> None:
     """Measures and prints."""
-    if len(sys.argv) == 3:
-        bare_loop(Path(sys.argv[1]), Path(sys.argv[2]))
-        return
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         (root / "params.yaml").write_text("backbone: {}\n")
         print("making the backbone and 10,000 pictures ...", flush=True)
         run(["backbone"], root)
-        seconds, peak, rates = {}, {}, [bare_rate(root)]
+        model = Paths(root).backbone / "backbone.tflite"
+        seconds, peak, rates = {}, {}, [bare.rate(model, BARE)]
         for number in (FEW, MANY):
             write_pictures(root, number)
             seconds[number], peak[number] = run(["embed"], root)
             for part in Paths(root).features.iterdir():
                 part.unlink()
-            rates.append(bare_rate(root))
+            rates.append(bare.rate(model, BARE))
     limit = sum(rates) / len(rates)
     rate = (MANY - FEW) / (seconds[MANY] - seconds[FEW])
     show(
@@ -59,8 +54,7 @@ def main() -> None:
 
 def write_pictures(root: Path, number: int) -> None:
     """Puts the demo's pictures into data/raw, each several times with other bytes behind its end."""
-    source = Path(importlib.util.find_spec("elpv_dataset").origin).parent / "data" / "images"
-    originals = sorted(source.glob("*.png"))
+    originals = bare.pictures()
     paths, now, rows = Paths(root), datetime.datetime.now(datetime.UTC), []
     for index in range(number):
         data = originals[index % len(originals)].read_bytes() + index.to_bytes(4, "big")
@@ -92,52 +86,6 @@ def run(command: list[str], root: Path) -> tuple[float, float]:
     if status:
         sys.exit(f"imageloom {' '.join(command)} failed")
     return time.perf_counter() - start, usage.ru_maxrss / 1024
-
-
-def bare_rate(root: Path) -> float:
-    """Images a second of the bare loop, in a process of its own."""
-    source = Path(importlib.util.find_spec("elpv_dataset").origin).parent / "data" / "images"
-    answer = subprocess.run(
-        [sys.executable, __file__, str(root / "models/backbone/backbone.tflite"), str(source)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return float(answer.stdout.split()[-1])
-
-
-def bare_loop(model: Path, source: Path) -> None:
-    """Decode, resize, invoke: nothing else. Prints images a second."""
-    import io
-
-    import numpy as np
-    from ai_edge_litert.interpreter import Interpreter
-    from PIL import Image
-
-    files = sorted(source.glob("*.png"))[:BARE]
-    ready = threading.Barrier(cores() + 1)
-
-    def work(share: list[Path]) -> None:
-        interpreter = Interpreter(str(model), num_threads=1)
-        interpreter.allocate_tensors()
-        into, out = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-        ready.wait()
-        for path in share:
-            image = (
-                Image.open(io.BytesIO(path.read_bytes())).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
-            )
-            interpreter.set_tensor(into, np.asarray(image, np.float32)[np.newaxis] / 255)
-            interpreter.invoke()
-            interpreter.get_tensor(out)
-
-    threads = [threading.Thread(target=work, args=(files[index :: cores()],)) for index in range(cores())]
-    for thread in threads:
-        thread.start()
-    ready.wait()
-    start = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    print(len(files) / (time.perf_counter() - start))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,30 @@ from imageloom.runtimes import open_model
 RED, GREEN = (240, 20, 10), (20, 230, 10)
 
 
+# The model of `exported_model` in whole numbers from end to end, as older converters and phones' chips want it.
+INT8_MODEL = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+@tf.function(input_signature=[tf.TensorSpec((1, 32, 32, 3), tf.float32)])
+def colours(image):
+    return tf.nn.softmax(tf.matmul(tf.reduce_mean(image, axis=[1, 2]), 6 * tf.eye(3)))
+
+def pictures():
+    for number in range(64):
+        colour = np.random.default_rng(number).uniform(size=3).astype(np.float32)
+        yield [np.tile(colour, (1, 32, 32, 1))]
+
+converter = tf.lite.TFLiteConverter.from_concrete_functions([colours.get_concrete_function()])
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+converter.representative_dataset = pictures
+converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+converter.inference_input_type = converter.inference_output_type = getattr(tf, sys.argv[2])
+open(sys.argv[1], "wb").write(converter.convert())
+"""
+
+
 def picture(width: int = 60, height: int = 40, edges: int = 0) -> bytes:
     """Red, with that many green columns at the left and at the right."""
     pixels = np.full((height, width, 3), RED, np.uint8)
@@ -104,6 +128,28 @@ def test_mean_and_standard_deviation_are_what_is_asked_for(tiles_backbone, tmp_p
     assert shifted.probabilities == pytest.approx(expected, abs=1e-5)
     with pytest.raises(ModelError, match="/ 0"):
         open_model(file, None, tmp_path / "labels.txt", 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_models_of_whole_numbers_answer_as_those_of_fractions(exported_model, tmp_path, kind):
+    (tmp_path / "labels.txt").write_text("红\ngreen\nblue", encoding="utf-8")
+    file = str(tmp_path / "whole.tflite")
+    subprocess.run([sys.executable, "-c", INT8_MODEL, file, kind], check=True, capture_output=True)
+    assert Engine(Path(file)).input_dtype == kind
+    found = open_model(file, "crop", tmp_path / "labels.txt").predict(picture(40, 40, edges=5))
+    right = Predictor(exported_model).predict(picture(40, 40, edges=5))
+    assert found.probabilities == pytest.approx(right.probabilities, abs=0.03)
+    assert 0.5 < right.probabilities.max() < 0.99  # where rounding can be seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["text", "nothing inside"])
+def test_a_damaged_saved_model_is_told(tmp_path, damage):
+    (tmp_path / "saved_model.pb").write_bytes(b"<html>" if damage == "text" else b"")
+    with pytest.raises(ModelError, match="no usable SavedModel") as told:
+        open_model(str(tmp_path))
+    assert "\n" not in told.value.message
 
 
 @pytest.mark.parametrize(

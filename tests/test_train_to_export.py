@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from projects import Project, picture
 
-from imageloom import graphs, images, tables
+from imageloom import images, tables
 from imageloom.engine import Engine
 from imageloom.errors import DataError, ModelError
 from imageloom.features import FeatureStore
-from imageloom.predictor import Predictor
 
 CLASSES = [{"name": "warm", "label": "暖 <b>warm</b>"}, {"name": "cold", "label": "冷 & $cold$"}]
 SIZE = {"warm": 60, "cold": 40}
@@ -141,60 +140,6 @@ def test_everything_is_the_same_twice(copied, exported):
             assert (copied.paths.root / path.relative_to(exported.paths.root)).read_bytes() == path.read_bytes(), (
                 path.name
             )
-
-
-def test_exported_model_answers_as_the_evaluated_classifier(exported):
-    rows = {row["id"]: row for row in predictions(exported)}
-    predictor = Predictor(exported.paths.export)
-    for row in exported.rows:
-        if row["sha256"] in rows:
-            answer = predictor.predict((exported.paths.raw / row["path"]).read_bytes())
-            assert answer.probabilities[0] == pytest.approx(float(rows[row["sha256"]]["warm"]), abs=1e-3)
-
-
-def test_saved_model_takes_any_number_of_uint8_pictures(exported):
-    import tensorflow as tf
-
-    signature = tf.saved_model.load(str(exported.paths.export / "saved_model")).signatures["serving_default"]
-    engine = Engine(exported.paths.export / "model.tflite")
-    assert engine.input_dtype == np.uint8
-    paths = [exported.paths.raw / row["path"] for row in exported.rows[:3]]
-    batch = np.stack([images.load(path.read_bytes(), 32, "stretch") for path in paths])
-    answer = signature(images=tf.constant(batch))["probabilities"].numpy()
-    assert np.allclose(answer, [engine(image) for image in batch], atol=1e-5)
-
-
-def test_formats_that_do_not_agree_fail_the_stage_and_keep_the_old_model(copied):
-    before = (copied.paths.export / "model.json").read_bytes()
-    for part in copied.paths.features.glob("part-*"):  # what was evaluated is no longer what the backbone gives
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(part)
-        values = table["vector"].combine_chunks().flatten().to_numpy()[::-1].copy()
-        changed = pa.FixedSizeListArray.from_arrays(pa.array(values), 48)
-        pq.write_table(table.set_column(1, table.schema.field("vector"), changed), part)
-    with pytest.raises(ModelError, match="differs from the evaluated classifier"):
-        copied.run("export")
-    assert (copied.paths.export / "model.json").read_bytes() == before
-
-
-@pytest.mark.parametrize(("alone", "writer"), [("SavedModel", "save"), ("TFLite", "to_tflite")])
-def test_one_format_that_is_wrong_fails_the_stage(copied, alone, writer, monkeypatch):
-    right, before = getattr(graphs, writer), (copied.paths.export / "model.json").read_bytes()
-
-    def wrong(*args, **more):
-        module = next(value for value in args if hasattr(value, "bias"))
-        module.bias.assign_add([0.5, 0])
-        try:
-            return right(*args, **more)
-        finally:
-            module.bias.assign_sub([0.5, 0])
-
-    monkeypatch.setattr(graphs, writer, wrong)
-    with pytest.raises(ModelError, match=f"^{alone} differs from the evaluated classifier"):
-        copied.run("export")
-    assert (copied.paths.export / "model.json").read_bytes() == before
 
 
 def test_what_makes_a_picture_square_is_honoured_and_handed_on(tmp_path, tiles_backbone, exported):

@@ -123,15 +123,18 @@ class _Scale:
 
 
 class _SavedModel:
-    """A SavedModel, run by TensorFlow through its signature `serving_default`."""
+    """A SavedModel, run by TensorFlow through `serving_default`, or `features` where that gives the answer as well."""
 
     def __init__(self, folder: Path, mean: float = COMMON_MEAN, std: float = COMMON_STD) -> None:
         from imageloom import graphs
 
         try:
             self._tf = graphs.tensorflow()
-            self._module = self._tf.saved_model.load(str(folder))
-            self._classify = self._module.signatures["serving_default"]
+            self._module = self._tf.saved_model.load(str(folder))  # which its signatures do not keep alive
+            signatures = self._module.signatures
+            inner = "features" in signatures and "probabilities" in signatures["features"].structured_outputs
+            self._has_features = inner
+            self._classify = signatures["features" if inner else "serving_default"]
             (self._name, given), *others = self._classify.structured_input_signature[1].items()
             shape, self._dtype = tuple(given.shape.as_list()), given.dtype.as_numpy_dtype
             outputs = self._classify.structured_outputs
@@ -147,12 +150,8 @@ class _SavedModel:
 
     def answer(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Network`."""
-        batch = {self._name: self._tf.constant(self._scale(image)[np.newaxis])}
-        vector = self._classify(**batch)[self._output].numpy()[0]
-        if "features" not in self._module.signatures:
-            return vector, None
-        (features,) = self._module.signatures["features"](**batch).values()
-        return vector, features.numpy()[0]
+        answer = self._classify(**{self._name: self._tf.constant(self._scale(image)[np.newaxis])})
+        return answer[self._output].numpy()[0], answer["features"].numpy()[0] if self._has_features else None
 
 
 class _Onnx:

@@ -58,9 +58,14 @@ CLEAN = pa.schema(
         pa.field("kept", pa.bool_(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),  # why it is not kept; empty where it is
         pa.field("url", pa.string(), nullable=False),
+        # of the address that was seen first:
+        pa.field("source", pa.string()),
         pa.field("page", pa.string()),
+        pa.field("title", pa.string()),
         pa.field("author", pa.string()),
         pa.field("licence", pa.string()),
+        pa.field("bytes", pa.int64()),
+        pa.field("format", pa.string()),
     ]
 )
 

@@ -34,5 +34,5 @@ def closure(module: str) -> set[Path]:
         seen.add(path)
         todo += [file_of(name) for name in imports(path)]
     folders = {path.parent for path in seen} - {SOURCE / "imageloom"}
-    templates = {path for folder in folders for path in folder.glob("*.html")}
+    templates = {path for folder in folders for kind in ("html", "css", "js") for path in folder.glob(f"*.{kind}")}
     return seen | templates

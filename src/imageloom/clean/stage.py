@@ -15,6 +15,9 @@ from imageloom.features import FeatureStore
 from imageloom.files import Paths
 from imageloom.params import StageParams
 
+# What data/clean passes on of the manifest's row that saw a picture first.
+FROM_MANIFEST = ("url", "source", "page", "title", "author", "licence", "bytes", "format")
+
 
 class Params(StageParams):
     """What is wrong with a picture."""
@@ -73,7 +76,7 @@ def _row(picture: Picture, first: dict[str, Any], evidence: Evidence) -> dict[st
         "group": picture.id,
         "kept": not reason,
         "reason": reason,
-        **{column: first[column] for column in ("url", "page", "author", "licence")},
+        **{column: first[column] for column in FROM_MANIFEST},
     }
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from imageloom.evaluate.curves import Curve, Reliability
+
 _SCRIPTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -16,11 +18,13 @@ _SCRIPTS = (
     "PingFang SC",
     "Microsoft YaHei",
 )
+_LINES = 10  # in a figure of curves
+
 _RIGHT, _WRONG = "#1b7f4b", "#b3261e"
 
 
 @dataclass(frozen=True)
-class Shown:
+class Cell:
     """A picture in a grid: uint8[H, W, 3], and what was said of it."""
 
     pixels: np.ndarray
@@ -55,7 +59,7 @@ def confusion(matrix: np.ndarray, names: Sequence[str], target: Path) -> None:
     _save(figure, target)
 
 
-def grid(pictures: Sequence[Shown], columns: int, target: Path) -> None:
+def grid(pictures: Sequence[Cell], columns: int, target: Path) -> None:
     """Draws pictures in rows, each framed green where the answer was right and red where not."""
     rows = max(1, -(-len(pictures) // columns))
     figure = _figure(1.75 * columns, 2.1 * rows)
@@ -72,6 +76,38 @@ def grid(pictures: Sequence[Shown], columns: int, target: Path) -> None:
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=2)
     _save(figure, target)
+
+
+def curves(each: Sequence[Curve | None], names: Sequence[str], axes: tuple[str, str], target: Path) -> None:
+    """Draws a curve for each class; of more than `_LINES` classes those with the smallest areas.
+
+    Args:
+        each: K curves, None for a class that has none.
+        names: K class names.
+        axes: What x and y are.
+        target: PNG file.
+    """
+    drawn = sorted((curve.area, number) for number, curve in enumerate(each) if curve is not None)[:_LINES]
+    plot = _square(*axes)
+    for area, number in sorted(drawn, key=lambda pair: pair[1]):
+        curve = each[number]
+        assert curve is not None
+        plot.plot(curve.x, curve.y, linewidth=1.8, label=f"{names[number]}: {area:.3f}")
+    if drawn:
+        plot.legend(title="area", loc="lower right" if axes[0].startswith("false") else "lower left", fontsize=8)
+    _save(plot.figure, target)
+
+
+def reliability(before: Reliability, after: Reliability, target: Path) -> None:
+    """Draws how often answers are right, over how sure they are."""
+    plot = _square("probability of the answer", "share that is right")
+    plot.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--")
+    for each, label, style in ((before, "before", "o:"), (after, "after", "s-")):
+        some = each.counts > 0
+        name = f"{label} calibration: ECE {each.ece:.3f}"
+        plot.plot(each.confidence[some], each.accuracy[some], style, linewidth=1.5, markersize=4, label=name)
+    plot.legend(loc="upper left", fontsize=8)
+    _save(plot.figure, target)
 
 
 def drawable(labels: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -97,6 +133,15 @@ def _letters() -> set[int]:
 
     paths = [font_manager.findfont(name) for name in _fonts()]
     return {code for path in paths for code in ft2font.FT2Font(path).get_charmap()}
+
+
+def _square(x: str, y: str) -> Any:
+    """Axes from 0 to 1 both ways."""
+    axes = _figure(4.8, 4.4).subplots()
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=x, ylabel=y)
+    axes.grid(color="#e5e5e5")
+    axes.set_axisbelow(True)
+    return axes
 
 
 def _figure(width: float, height: float) -> Any:

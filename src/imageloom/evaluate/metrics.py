@@ -57,42 +57,52 @@ def macro_f1(hits: np.ndarray, support: np.ndarray, predicted: np.ndarray) -> fl
     return float(_ratio(2 * hits, support + predicted)[seen].mean())
 
 
-def bootstrap(actual: np.ndarray, predicted: np.ndarray, classes: int, samples: int) -> tuple[Interval, Interval]:
-    """Accuracy and macro-F1 with 95 % percentile intervals (Efron and Tibshirani 1993, chapter 13).
+def bootstrap(
+    actual: np.ndarray, predicted: np.ndarray, samples: int, means: dict[str, np.ndarray]
+) -> dict[str, Interval]:
+    """Figures with 95 % percentile intervals (Efron and Tibshirani 1993, chapter 13).
 
     Drawing again from a few pictures that were all answered right finds no doubt at all. So the interval of accuracy is
-    no narrower than Wilson's, and that of macro-F1, where no draw differs from another, is that of accuracy.
+    no narrower than Wilson's, and those of figures that no draw changes are that of accuracy.
 
     Args:
-        actual: int[N] class numbers below `classes`.
+        actual: int[N] class numbers.
         predicted: int[N].
-        classes: K.
         samples: How many times N pictures are drawn with replacement.
+        means: By name, float[N] of which the mean is a figure too.
 
     Returns:
-        Accuracy and macro-F1.
+        `accuracy`, `balanced_accuracy`, `macro_f1`, and those of `means`.
     """
+    classes, number = int(max(actual.max(), predicted.max())) + 1, len(actual)
+    shares = ("accuracy", "balanced_accuracy", "macro_f1")
 
-    def both(rows: np.ndarray) -> tuple[float, float]:
+    def figures(rows: np.ndarray) -> list[float]:
         truth, answer = actual[rows], predicted[rows]
         right = truth == answer
-        counts = [np.bincount(which, minlength=classes) for which in (truth[right], truth, answer)]
-        return float(right.mean()), macro_f1(*counts)
+        hits, support, named = (np.bincount(which, minlength=classes) for which in (truth[right], truth, answer))
+        recall = _ratio(hits, support)[support > 0].mean()
+        return [right.mean(), recall, macro_f1(hits, support, named), *(each[rows].mean() for each in means.values())]
 
     random = np.random.default_rng(0)
-    number = len(actual)
-    drawn = np.array([both(random.integers(0, number, number)) for _ in range(samples)])  # [samples, 2]
+    drawn = np.array([figures(random.integers(0, number, number)) for _ in range(samples)])  # [samples, F]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    values = both(np.arange(number))
-    least, most = wilson(values[0], number)
-    accuracy = Interval(values[0], min(float(low[0]), least), max(float(high[0]), most))
-    if low[1] == high[1]:
-        return accuracy, Interval(values[1], min(values[1], accuracy.low), max(values[1], accuracy.high))
-    return accuracy, Interval(values[1], float(low[1]), float(high[1]))
+    found = {
+        name: Interval(float(value), float(least), float(most))
+        for name, value, least, most in zip([*shares, *means], figures(np.arange(number)), low, high, strict=True)
+    }
+    least, most = wilson(found["accuracy"].value, number)
+    for name in shares:
+        if name == "accuracy" or found[name].low == found[name].high:
+            each = found[name]
+            found[name] = Interval(each.value, min(each.low, least), max(each.high, most))
+    return found
 
 
 def wilson(share: float, number: int) -> tuple[float, float]:
-    """Bounds of a share that was found in `number` trials, 95 % (Wilson 1927)."""
+    """Bounds of a share that was found in `number` trials, 95 % (Wilson 1927); 0 to 1 where there were none."""
+    if number == 0:
+        return 0.0, 1.0
     z2 = 1.959964**2
     middle = (share + z2 / (2 * number)) / (1 + z2 / number)
     half = np.sqrt(z2 * (share * (1 - share) / number + z2 / (4 * number**2))) / (1 + z2 / number)
@@ -102,6 +112,29 @@ def wilson(share: float, number: int) -> tuple[float, float]:
 def majority_baseline(train: np.ndarray, test: np.ndarray) -> float:
     """Accuracy on the test pictures of always answering the class that is commonest in training."""
     return float((test == np.bincount(train).argmax()).mean())
+
+
+def top_k_accuracy(probabilities: np.ndarray, actual: np.ndarray, k: int) -> float:
+    """Share of the pictures whose own class is among the k most probable ones.
+
+    Args:
+        probabilities: float32[N, K].
+        actual: int[N].
+        k: From 1 to K.
+    """
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return float((best == actual[:, None]).any(axis=1).mean())
+
+
+def brier_scores(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Score of each picture, float64[N], from 0 to 2: squared distance between probabilities and truth (Brier 1950).
+
+    Args:
+        probabilities: float32[N, K].
+        actual: int[N].
+    """
+    own = probabilities[np.arange(len(actual)), actual].astype(np.float64)
+    return (probabilities.astype(np.float64) ** 2).sum(axis=1) - 2 * own + 1
 
 
 def log_losses(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:

@@ -4,59 +4,39 @@ Writes reports/metrics.json, CSV tables for `dvc plots`, figures, and reports/in
 file and no network.
 """
 
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from imageloom import console, files, images, tables
-from imageloom.errors import ImageError
-from imageloom.evaluate import figures, metrics, report
-from imageloom.features import FeatureStore
+from imageloom import console, files
+from imageloom.evaluate import figures, measures, outcome, pictures, report
+from imageloom.evaluate.curves import Curve, Reliability
+from imageloom.evaluate.measures import Measures
+from imageloom.evaluate.outcome import Outcome
+from imageloom.evaluate.slices import Cut
 from imageloom.files import Paths
 from imageloom.params import StageParams
-from imageloom.recipes.head import Head, read_about
-
-THUMBNAIL = 144  # pixels
 
 
 class Params(StageParams):
-    """How much is drawn and shown."""
+    """What is measured and shown, and the report's own words."""
 
+    title: str = Field(default="", description="what the report is headed with; what the classes are if not given")
+    purpose: str = Field(default="", description="what the model is for, in the model card")
+    cautions: list[str] = Field(default=[], description="what readers of the model card must know besides the figures")
     bootstrap: int = Field(default=2000, ge=100, le=100_000, description="samples drawn for the 95 % intervals")
-    grid: int = Field(default=24, ge=1, le=200, description="test pictures shown with their predictions")
+    top_k: int = Field(default=5, ge=2, le=100, description="answers of which one must be right in top-k accuracy")
+    slices: list[Cut] = Field(
+        default=[Cut(column="host"), Cut(column="size"), Cut(column="crawl")],
+        description="what the test pictures are cut by to see where it errs: names of columns, or column, match, title",
+    )
+    grid: int = Field(default=24, ge=1, le=200, description="test pictures in figures/predictions.png")
     worst: int = Field(default=12, ge=1, le=200, description="pictures with the highest losses shown")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the classifier said of the test pictures.
-
-    Args:
-        rows: The split's rows of the test pictures, N of them.
-        classes: `name` and `label` of the K classes.
-        actual: int[N] class numbers.
-        probabilities: float32[N, K].
-        counts: Pictures of each class (by name) on each side.
-    """
-
-    rows: list[dict[str, Any]]
-    classes: list[dict[str, str]]
-    actual: np.ndarray
-    probabilities: np.ndarray
-    counts: dict[tuple[str, str], int]
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """int[N] class numbers."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def losses(self) -> np.ndarray:
-        """float64[N]."""
-        return metrics.log_losses(self.probabilities, self.actual)
+    browse: int = Field(
+        default=200, ge=0, le=5000, description="test pictures behind the confusion matrix; each adds some 10 kB"
+    )
 
 
 def run(params: Params, paths: Paths) -> None:
@@ -66,100 +46,81 @@ def run(params: Params, paths: Paths) -> None:
         DataError: The split or the features are missing.
         ModelError: The classifier is missing or damaged.
     """
-    outcome = _outcome(paths)
-    result = _measure(outcome, params)
-    matrix = metrics.confusion_matrix(outcome.actual, outcome.predicted, len(outcome.classes))
-    _write_tables(outcome, paths)
-    shown = _thumbnails(outcome, params, paths)
-    _draw(outcome, matrix, shown, paths)
-    page = report.render(result, matrix, outcome.classes, shown, report.origin(paths))
-    files.write_text(paths.reports / "index.html", page)
-    files.write_json(paths.reports / "metrics.json", result)
+    found = outcome.read(paths)
+    measured = measures.measure(found, params.bootstrap, params.top_k, params.slices)
+    choice = pictures.choose(found, params.worst, params.browse)
+    shown = report.Shown(choice, pictures.load(found, choice, paths))
+    words = report.Words(params.title, params.purpose, params.cautions)
+    _write_tables(found, measured, paths)
+    _draw(found, measured, {"predictions": range(params.grid), "highest_losses": choice.worst}, paths)
+    files.write_text(paths.reports / "index.html", report.render(found, measured, shown, words, paths))
+    files.write_json(paths.reports / "metrics.json", measured.figures)
+    result = measured.figures
     low, high = result["accuracy_interval"]
     console.say(
         f"evaluate: accuracy {result['accuracy']:.3f} (95 % between {low:.3f} and {high:.3f}), "
-        f"macro-F1 {result['macro_f1']:.3f} on {len(outcome.rows):,} test pictures; "
+        f"macro-F1 {result['macro_f1']:.3f} on {len(found.rows):,} test pictures; "
         f"always the commonest class: {result['majority_baseline']:.3f}"
     )
 
 
-def _outcome(paths: Paths) -> Outcome:
-    split = tables.read(paths.split, tables.SPLIT, "split").to_pylist()
-    classes = read_about(paths.classifier)["classes"]
-    number = {spec["name"]: index for index, spec in enumerate(classes)}
-    test = [row for row in split if row["side"] == "test"]
-    features = FeatureStore(paths.features).read([row["id"] for row in test])
-    probabilities = Head.load(paths.classifier / "head.npz").probabilities(features)
-    counts = dict(Counter((row["class"], row["side"]) for row in split))
-    return Outcome(test, classes, np.array([number[row["class"]] for row in test]), probabilities, counts)
-
-
-def _measure(outcome: Outcome, params: Params) -> dict[str, Any]:
-    names = [spec["name"] for spec in outcome.classes]
-    matrix = metrics.confusion_matrix(outcome.actual, outcome.predicted, len(names))
-    accuracy, f1 = metrics.bootstrap(outcome.actual, outcome.predicted, len(names), params.bootstrap)
-    train = np.repeat(np.arange(len(names)), [outcome.counts.get((name, "train"), 0) for name in names])
-    return {
-        "accuracy": round(accuracy.value, 4),
-        "accuracy_interval": [round(accuracy.low, 4), round(accuracy.high, 4)],
-        "macro_f1": round(f1.value, 4),
-        "macro_f1_interval": [round(f1.low, 4), round(f1.high, 4)],
-        "majority_baseline": round(metrics.majority_baseline(train, outcome.actual), 4),
-        "log_loss": round(float(outcome.losses.mean()), 4),
-        "pictures": {side: {name: outcome.counts.get((name, side), 0) for name in names} for side in tables.SIDES},
-        "classes": {
-            name: {key: round(value, 4) for key, value in vars(score).items()}
-            for name, score in zip(names, metrics.class_scores(matrix), strict=True)
-        },
-    }
-
-
-def _write_tables(outcome: Outcome, paths: Paths) -> None:
-    names = [spec["name"] for spec in outcome.classes]
-    files.write_csv(
-        paths.reports / "confusion.csv",
-        ["actual", "predicted"],
-        [[names[a], names[p]] for a, p in zip(outcome.actual, outcome.predicted, strict=True)],
+def _write_tables(found: Outcome, measured: Measures, paths: Paths) -> None:
+    names, reports = found.names, paths.reports
+    pairs = [[names[a], names[p]] for a, p in zip(found.actual, found.predicted, strict=True)]
+    files.write_csv(reports / "confusion.csv", ["actual", "predicted"], pairs)
+    header = ["id", "actual", "predicted", "known", "distance", "loss", *names]
+    files.write_csv(reports / "predictions.csv", header, _answers(found))
+    header = ["class", "false_positive_rate", "true_positive_rate"]
+    files.write_csv(reports / "roc.csv", header, _points(names, measured.roc))
+    header = ["class", "recall", "precision"]
+    files.write_csv(reports / "precision_recall.csv", header, _points(names, measured.precision_recall))
+    header = ["calibration", "confidence", "accuracy", "pictures"]
+    bins = [*_bins("before", measured.before), *_bins("after", measured.after)]
+    files.write_csv(reports / "calibration.csv", header, bins)
+    header = ["slice", "value", "pictures", "accuracy", "low", "high"]
+    cuts = (
+        [each.title, each.value, each.pictures, *_digits(*vars(each.accuracy).values())] for each in measured.slices
     )
-    rows = zip(outcome.rows, outcome.predicted, outcome.losses, outcome.probabilities, strict=True)
-    files.write_csv(
-        paths.reports / "predictions.csv",
-        ["id", "actual", "predicted", "loss", *names],
-        [
-            [row["id"], row["class"], names[p], f"{loss:.4f}", *(f"{share:.4f}" for share in shares)]
-            for row, p, loss, shares in rows
-        ],
-    )
+    files.write_csv(reports / "slices.csv", header, cuts)
 
 
-def _thumbnails(outcome: Outcome, params: Params, paths: Paths) -> dict[str, list[report.Thumbnail]]:
-    """The pictures to show: `grid`, as they come in the order of ids, and `worst`, by loss."""
-    worst = np.argsort(-outcome.losses, kind="stable")[: params.worst]
-    chosen = {"grid": range(min(params.grid, len(outcome.rows))), "worst": worst}
-    return {key: [_thumbnail(int(row), outcome, paths) for row in rows] for key, rows in chosen.items()}
+def _answers(found: Outcome) -> Iterator[list[Any]]:
+    columns = (found.rows, found.predicted, found.known, found.distances, found.losses, found.probabilities)
+    for row, predicted, known, distance, loss, shares in zip(*columns, strict=True):
+        answer = "yes" if known else "no"
+        yield [row["id"], row["class"], found.names[predicted], answer, *_digits(distance, loss, *shares)]
 
 
-def _thumbnail(row: int, outcome: Outcome, paths: Paths) -> report.Thumbnail:
-    path = paths.raw / outcome.rows[row]["path"]
-    try:
-        pixels = images.load(path.read_bytes(), THUMBNAIL, "pad")
-    except (ImageError, OSError):  # it was there when it was embedded; the figures do not need it
-        pixels = np.full((THUMBNAIL, THUMBNAIL, 3), 200, np.uint8)
-    actual, predicted = int(outcome.actual[row]), int(outcome.predicted[row])
-    return report.Thumbnail(
-        pixels, actual, predicted, float(outcome.probabilities[row, predicted]), outcome.rows[row]["id"]
-    )
+def _points(names: list[str], each: list[Curve | None]) -> Iterator[list[str]]:
+    for name, curve in zip(names, each, strict=True):
+        if curve is not None:
+            thin = curve.thinned()
+            yield from ([name, *_digits(x, y)] for x, y in zip(thin.x, thin.y, strict=True))
 
 
-def _draw(outcome: Outcome, matrix: np.ndarray, shown: dict[str, list[report.Thumbnail]], paths: Paths) -> None:
-    names = figures.drawable([spec["label"] for spec in outcome.classes], [spec["name"] for spec in outcome.classes])
+def _bins(when: str, each: Reliability) -> Iterator[list[Any]]:
+    for count, confidence, accuracy in zip(each.counts, each.confidence, each.accuracy, strict=True):
+        if count:
+            yield [when, *_digits(confidence, accuracy), count]
+
+
+def _digits(*values: float) -> list[str]:
+    return [f"{value:.4f}" for value in values]
+
+
+def _draw(found: Outcome, measured: Measures, grids: dict[str, Sequence[int]], paths: Paths) -> None:
+    names = figures.drawable([spec["label"] for spec in found.classes], found.names)
     with files.atomic_folder(paths.reports / "figures") as folder:
-        figures.confusion(matrix, names, folder / "confusion.png")
-        for key, title in (("grid", "predictions.png"), ("worst", "highest_losses.png")):
-            cells = [
-                figures.Shown(
-                    t.pixels, f"{names[t.predicted]} {t.share:.0%}\nis {names[t.actual]}", t.actual == t.predicted
-                )
-                for t in shown[key]
-            ]
-            figures.grid(cells, 6, folder / title)
+        figures.confusion(measured.matrix, names, folder / "confusion.png")
+        figures.curves(measured.roc, names, ("false positive rate", "true positive rate"), folder / "roc.png")
+        figures.curves(measured.precision_recall, names, ("recall", "precision"), folder / "precision_recall.png")
+        figures.reliability(measured.before, measured.after, folder / "calibration.png")
+        for title, rows in grids.items():
+            chosen = np.array(rows, int)[: len(found.rows)]
+            figures.grid(list(_cells(found, chosen, names, paths)), 6, folder / f"{title}.png")
+
+
+def _cells(found: Outcome, rows: np.ndarray, names: list[str], paths: Paths) -> Iterator[figures.Cell]:
+    for row, pixels in zip(rows, pictures.thumbnails(found, rows.tolist(), paths), strict=True):
+        caption = f"{names[found.predicted[row]]} {found.sure[row]:.0%}\nis {names[found.actual[row]]}"
+        yield figures.Cell(pixels, caption, bool(found.right[row]))

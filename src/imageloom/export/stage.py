@@ -100,7 +100,7 @@ def run(params: Params, paths: Paths) -> None:
     Raises:
         ModelError: Backbone or classifier are missing, or a format does not answer as it must.
     """
-    formats = ["float32", "saved_model", *(name for name in FILES if name in params.formats and name != "float32")]
+    formats = [name for name in FILES if name in ("float32", "saved_model", *params.formats)]
     if "onnx" in formats:
         onnx.require()
     sources = _read(paths)

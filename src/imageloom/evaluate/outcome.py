@@ -1,0 +1,112 @@
+"""What a classifier says of the test pictures, read from what the stages before have written."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imageloom import tables
+from imageloom.errors import DataError
+from imageloom.evaluate import metrics
+from imageloom.features import FeatureStore
+from imageloom.files import Paths
+from imageloom.ood import Detector
+from imageloom.recipes.head import Head, read_about
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the classifier said of the test pictures.
+
+    Args:
+        rows: A row for each of the N test pictures: the split's columns and those of data/clean.
+        about: What classifier.json holds.
+        head: The classifier, uncalibrated.
+        actual: int[N] class numbers.
+        uncalibrated: float32[N, K], probabilities as the head gives them.
+        probabilities: float32[N, K], calibrated, as the exported model gives them.
+        distances: float32[N], from the training pictures (`ood.Detector`).
+        pictures: All rows of data/clean, kept or not.
+        sides: On which side each kept picture is, by its id.
+    """
+
+    rows: list[dict[str, Any]]
+    about: dict[str, Any]
+    head: Head
+    actual: np.ndarray
+    uncalibrated: np.ndarray
+    probabilities: np.ndarray
+    distances: np.ndarray
+    pictures: list[dict[str, Any]]
+    sides: dict[str, str]
+
+    @property
+    def classes(self) -> list[dict[str, str]]:
+        """`name` and `label` of the K classes."""
+        return list(self.about["classes"])
+
+    @property
+    def names(self) -> list[str]:
+        """Of the K classes, as folders have them."""
+        return [spec["name"] for spec in self.classes]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """int[N] class numbers."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool[N]."""
+        return self.predicted == self.actual
+
+    @property
+    def sure(self) -> np.ndarray:
+        """float32[N], the probability of each answer."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def near(self) -> np.ndarray:
+        """bool[N], whether the picture is no farther from the training pictures than the model's bound."""
+        return self.distances <= self.about["known"]["max_distance"]
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool[N], whether the model stands by its answer."""
+        return (self.sure >= self.about["known"]["min_confidence"]) & self.near
+
+    @property
+    def losses(self) -> np.ndarray:
+        """float64[N], of the calibrated probabilities."""
+        return metrics.log_losses(self.probabilities, self.actual)
+
+
+def read(paths: Paths) -> Outcome:
+    """Runs the classifier on the features of the test pictures.
+
+    Raises:
+        DataError: The split, the features or what is known of the pictures are missing.
+        ModelError: The classifier is missing or damaged.
+    """
+    split = tables.read(paths.split, tables.SPLIT, "split").to_pylist()
+    clean = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
+    about, head = read_about(paths.classifier), Head.load(paths.classifier / "head.npz")
+    if not about.keys() >= {"calibration", "known"}:
+        raise DataError("the classifier was trained by an older imageloom", "run `dvc repro --force train`")
+    number = {spec["name"]: index for index, spec in enumerate(about["classes"])}
+    of_id = {row["id"]: row for row in clean}
+    test = [row for row in split if row["side"] == "test"]
+    if not test:
+        raise DataError("there are no test pictures", "raise split.test in params.yaml, or add pictures")
+    features = FeatureStore(paths.features).read([row["id"] for row in test])
+    return Outcome(
+        rows=[of_id.get(row["id"], {}) | row for row in test],
+        about=about,
+        head=head,
+        actual=np.array([number[row["class"]] for row in test]),
+        uncalibrated=head.probabilities(features),
+        probabilities=head.tempered(about["calibration"]["temperature"]).probabilities(features),
+        distances=Detector.load(paths.classifier / "ood.npz").distances(features),
+        pictures=clean,
+        sides={row["id"]: row["side"] for row in split},
+    )

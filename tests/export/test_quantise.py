@@ -1,0 +1,127 @@
+"""int8 features are brought back to float32's."""
+
+import numpy as np
+import pytest
+
+from imageloom import graphs
+from imageloom.engine import Engine
+from imageloom.errors import ModelError
+from imageloom.export import quantise
+from imageloom.export.quantise import Representative, lines
+from imageloom.export.tflite import Graph, take_pixels
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small network as hubs publish them: scaling by colour, two convolutions, the mean over height and width."""
+    tf = graphs.tensorflow()
+    random = np.random.default_rng(0)
+
+    class Network(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = tf.Variable(random.normal(0, 0.3, (3, 3, 3, 16)).astype(np.float32))
+            self.second = tf.Variable(random.normal(0, 0.1, (3, 3, 16, 24)).astype(np.float32))
+
+        @tf.function(input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)], autograph=False)
+        def __call__(self, images):
+            scaled = (images - tf.constant([0.485, 0.456, 0.406])) * tf.constant([4.4, 4.5, 4.4])
+            once = tf.nn.relu6(tf.nn.conv2d(scaled, self.first, 2, "VALID"))
+            return tf.reduce_mean(tf.nn.relu6(tf.nn.conv2d(once, self.second, 2, "VALID")), axis=[1, 2])
+
+    return Network()
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    """Smooth pictures of many colours."""
+    random = np.random.default_rng(1)
+    coarse = random.integers(0, 256, (80, 8, 8, 3))
+    noisy = coarse.repeat(4, axis=1).repeat(4, axis=2) + random.normal(0, 10, (80, SIZE, SIZE, 3))
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def source(network) -> bytes:
+    tf = graphs.tensorflow()
+    concrete = tf.function(network.__call__).get_concrete_function(tf.TensorSpec((1, SIZE, SIZE, 3), tf.float32))
+    return graphs.to_tflite(concrete, network)
+
+
+@pytest.fixture(scope="module")
+def features(source, pixels, tmp_path_factory) -> np.ndarray:
+    return run(source, pixels, tmp_path_factory.mktemp("float"))
+
+
+def run(content: bytes, pixels: np.ndarray, folder) -> np.ndarray:
+    path = folder / "model.tflite"
+    path.write_bytes(content)
+    return np.stack([Engine(path)(image) for image in pixels])
+
+
+def error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Root mean square, against each feature's own spread."""
+    return float(np.sqrt(np.square((found - wanted) / wanted.std(axis=0)).mean()))
+
+
+def test_int8_features_are_nearer_than_the_converters(network, source, pixels, features, tmp_path):
+    fitted = Representative(pixels[:40], features[:40])
+    ours = quantise.backbone(network, source, fitted)
+    plain = Graph(quantise._convert(network, fitted.pixels))
+    plain.set_ends(take_pixels(plain), plain.output)
+    unseen = slice(40, None)
+    near, far = (error(run(graph.to_bytes(), pixels[unseen], tmp_path), features[unseen]) for graph in (ours, plain))
+    assert near < 0.6 * far
+
+
+def test_only_the_layers_between_scaling_and_pooling_calculate_in_int8(network, source, pixels, features):
+    graph = quantise.backbone(network, source, Representative(pixels[:12], features[:12]))
+    int8 = graph.schema.TensorType.INT8
+    steps, tensor = [], graph.input
+    while takers := graph.takers(tensor):
+        tensor = takers[0].outputs[0]
+        steps.append((graph.name(takers[0]), graph.tensor(tensor).type == int8))
+    names = [name for name, _ in steps]
+    assert names[:4] == ["DEQUANTIZE", "SUB", "MUL", "QUANTIZE"]
+    assert names[-4:] == ["DEQUANTIZE", "MUL", "ADD", "MEAN"]
+    assert all(whole for name, whole in steps if name == "CONV_2D")
+    assert tensor == graph.output
+
+
+def test_a_backbone_that_does_not_pool_is_corrected_at_its_end(tiles_module, tiles_backbone, pixels, tmp_path):
+    module = graphs.tensorflow().saved_model.load(str(tiles_module))
+    source = (tiles_backbone / "backbone.tflite").read_bytes()
+    wanted = run(source, pixels, tmp_path)
+    graph = quantise.backbone(module, source, Representative(pixels[:40], wanted[:40]))
+    assert error(run(graph.to_bytes(), pixels[40:], tmp_path), wanted[40:]) < 0.05
+
+
+def test_lines_find_what_was_done_to_the_features():
+    random = np.random.default_rng(2)
+    wanted = random.normal(size=(4000, 6)).astype(np.float32)
+    slope, offset = lines((wanted - 3) / 2, wanted)
+    assert slope == pytest.approx(2, rel=0.01)
+    assert offset == pytest.approx(3, rel=0.01)
+
+
+def test_few_pictures_say_little_of_the_slope_and_much_of_the_offset():
+    random = np.random.default_rng(2)
+    wanted = random.normal(size=(5, 4)).astype(np.float32)
+    slope, _ = lines(2 * wanted, wanted)
+    assert slope == pytest.approx((5 * 0.5 + 10) / 15)
+    still = np.full((5, 4), 0.25, np.float32)
+    slope, offset = lines(still, wanted)
+    assert slope == pytest.approx(1)
+    assert offset == pytest.approx(wanted.mean(axis=0) - 0.25, abs=1e-6)
+
+
+def test_a_graph_that_does_not_convert_is_told_as_users_are_told(network, pixels, monkeypatch):
+    def refuse(*_args: object) -> bytes:
+        raise RuntimeError("op 'tf.Odd' is neither a custom op nor a flex op\nmore")
+
+    monkeypatch.setattr(graphs, "to_tflite", refuse)
+    with pytest.raises(ModelError, match=r"cannot be quantised: op 'tf\.Odd' is neither") as told:
+        quantise._convert(network, pixels)
+    assert "export.formats" in told.value.hint

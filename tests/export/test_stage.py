@@ -1,0 +1,240 @@
+"""The stage `export`: what it writes fits together, answers as the classifier, and is refused where it does not."""
+
+import csv
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from projects import Project, picture
+
+from imageloom import card, files, graphs, images, tables, tflite_metadata
+from imageloom.errors import ModelError
+from imageloom.export import check, onnx, quantise, tflite
+from imageloom.export.stage import FILES, Params
+from imageloom.features import FeatureStore
+from imageloom.predictor import Predictor
+from imageloom.recipes.head import Head
+
+CLASSES = [{"name": "warm", "label": "暖 <b>warm</b>"}, {"name": "cold", "label": "冷 & $cold$"}]
+STAGES = ("embed", "clean", "split", "train")
+TITLES = {"float32": "TFLite", "float16": "TFLite float16", "int8": "TFLite int8", "saved_model": "SavedModel"}
+
+
+def export_alone(project: Project) -> None:
+    """Runs `imageloom export` as a process: TensorFlow numbers functions through a process and writes the numbers."""
+    subprocess.run([sys.executable, "-m", "imageloom.cli", "export", "-C", str(project.paths.root)], check=True)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, tiles_backbone) -> Project:
+    root = tmp_path_factory.mktemp("all") / "项目 one"
+    project = Project(root, classes=CLASSES, split={"method": "stratified"}, embed={"aspect": "stretch"})
+    shutil.copytree(tiles_backbone, project.paths.backbone)
+    for offset, (name, number) in enumerate({"warm": 60, "cold": 40}.items()):
+        project.add(name, [picture(name, seed + 1000 * offset, 40, height=60) for seed in range(number)])
+    project.run(*STAGES)
+    export_alone(project)
+    return project
+
+
+@pytest.fixture
+def copied(exported, tmp_path) -> Project:
+    project = Project(tmp_path / "copy")
+    shutil.copytree(exported.paths.root, project.paths.root, dirs_exist_ok=True)
+    return project
+
+
+@pytest.fixture
+def held_out(exported) -> tuple[list[bytes], np.ndarray]:
+    """Test pictures and the calibrated classifier's probabilities, float32[N, K]."""
+    rows = [
+        row for row in tables.read(exported.paths.split, tables.SPLIT, "split").to_pylist() if row["side"] == "test"
+    ]
+    about = json.loads((exported.paths.classifier / "classifier.json").read_text())
+    head = Head.load(exported.paths.classifier / "head.npz").tempered(about["calibration"]["temperature"])
+    expected = head.probabilities(FeatureStore(exported.paths.features).read([row["id"] for row in rows]))
+    return [(exported.paths.raw / row["path"]).read_bytes() for row in rows], expected
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("float32", 1e-5), ("float16", 0.02), ("int8", 0.1)])
+def test_every_tflite_answers_as_the_calibrated_classifier(exported, held_out, name, tolerance):
+    predictor = Predictor(exported.paths.export, name)
+    data, expected = held_out
+    answers = [predictor.predict(one) for one in data]
+    assert np.array([one.probabilities for one in answers]) == pytest.approx(expected, abs=tolerance)
+    assert all(np.isfinite(one.distance) for one in answers)
+    assert np.mean([one.known for one in answers]) > 0.8
+
+
+def test_saved_model_takes_any_number_of_pictures_in_three_ways(exported, held_out):
+    import tensorflow as tf
+
+    data, expected = held_out
+    model = tf.saved_model.load(str(exported.paths.export / "saved_model"))
+    pixels = tf.constant(np.stack([images.load(one, 32, "stretch") for one in data]))
+    assert model.signatures["serving_default"](images=pixels)["probabilities"].numpy() == pytest.approx(
+        expected, abs=1e-5
+    )
+    of_bytes = model.signatures["serving_bytes"](images=tf.constant(data))["probabilities"].numpy()
+    assert of_bytes == pytest.approx(expected, abs=0.02)
+    inside = model.signatures["features"](images=pixels)
+    head = Head.load(exported.paths.export / "head.npz")
+    assert head.probabilities(inside["features"].numpy()) == pytest.approx(expected, abs=1e-5)
+    assert inside["probabilities"].numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_labels_are_in_every_file(exported):
+    expected = [spec["label"] for spec in CLASSES]
+    folder = exported.paths.export
+    for path in (folder / "labels.txt", folder / "saved_model" / "assets" / "labels.txt"):
+        assert path.read_text(encoding="utf-8").splitlines() == expected
+    for name in ("float32", "float16", "int8"):
+        assert tflite_metadata.read((folder / FILES[name]).read_bytes()).labels == tuple(expected)
+
+
+def test_model_json_and_the_table_tell_what_is_there(exported):
+    folder = exported.paths.export
+    content = card.read(folder).content
+    assert set(content["formats"]) == set(TITLES)
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {"model.json"}
+    assert {name: files.sha256(folder / name) for name in there} == content["files"]
+    with (exported.paths.reports / "export.csv").open(encoding="utf-8") as file:
+        rows = {row["format"]: row for row in csv.DictReader(file)}
+    for name, entry in content["formats"].items():
+        sizes = [
+            path.stat().st_size
+            for path in (folder / entry["file"], *(folder / entry["file"]).rglob("*"))
+            if path.is_file()
+        ]
+        assert entry["bytes"] == sum(sizes) == int(rows[name]["bytes"])
+        assert entry["accuracy"] == float(rows[name]["accuracy"])
+        assert entry["agreement"] == float(rows[name]["agreement"]) >= 0.9
+    assert content["formats"]["int8"]["bytes"] < content["formats"]["float32"]["bytes"] * 1.5
+
+
+def test_another_clone_gets_the_same_bytes(copied, exported):
+    shutil.rmtree(copied.paths.export)
+    export_alone(copied)
+    names = {path.relative_to(copied.paths.export) for path in copied.paths.export.rglob("*") if path.is_file()}
+    assert names == {
+        path.relative_to(exported.paths.export) for path in exported.paths.export.rglob("*") if path.is_file()
+    }
+    for name in names:
+        assert (copied.paths.export / name).read_bytes() == (exported.paths.export / name).read_bytes(), name
+    assert (copied.paths.reports / "export.csv").read_bytes() == (exported.paths.reports / "export.csv").read_bytes()
+
+
+def test_float32_and_saved_model_alone_where_no_more_is_asked(copied):
+    copied.configure(export={"formats": []})
+    copied.run("export")
+    assert set(card.read(copied.paths.export).content["formats"]) == {"float32", "saved_model"}
+    assert not (copied.paths.export / FILES["int8"]).exists()
+
+
+def spoil_head(monkeypatch) -> None:
+    right = tflite.add_head
+
+    def wrong(graph, head):
+        return right(graph, Head(head.kernel, head.bias + np.array([0.5, 0], np.float32)))
+
+    monkeypatch.setattr(tflite, "add_head", wrong)
+
+
+def spoil_saved_model(monkeypatch) -> None:
+    right = graphs.save
+
+    def wrong(module, *args, **more):
+        module.bias.assign_add([0.5, 0])
+        return right(module, *args, **more)
+
+    monkeypatch.setattr(graphs, "save", wrong)
+
+
+def spoil_float16(monkeypatch) -> None:
+    right = tflite.Graph.halve
+
+    def wrong(self):
+        for tensor in self._graph.tensors:
+            if tensor.name == "bias":
+                self._model.buffers[tensor.buffer].data = np.array([9, -9], np.float32).view(np.uint8)
+        right(self)
+
+    monkeypatch.setattr(tflite.Graph, "halve", wrong)
+
+
+def spoil_int8(monkeypatch) -> None:
+    monkeypatch.setattr(quantise, "lines", lambda found, wanted: (0 * found[0], wanted[::-1].mean(axis=0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("float32", spoil_head, "differs from the evaluated classifier by"),
+        ("saved_model", spoil_saved_model, "differs from the evaluated classifier by"),
+        ("float16", spoil_float16, "of 20 test pictures otherwise than the evaluated classifier"),
+        ("int8", spoil_int8, "less than the evaluated classifier"),
+    ],
+)
+def test_one_format_that_is_wrong_fails_the_stage_and_keeps_the_old_model(copied, name, spoil, message, monkeypatch):
+    spoil(monkeypatch)
+    before = (copied.paths.export / "model.json").read_bytes()
+    with pytest.raises(ModelError, match=f"^{TITLES[name]} .*{message}"):
+        copied.run("export")
+    assert (copied.paths.export / "model.json").read_bytes() == before
+
+
+def test_a_backbone_that_is_not_the_features_fails_the_stage(copied):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for part in copied.paths.features.glob("part-*"):  # what was evaluated is no longer what the backbone gives
+        table = pq.read_table(part)
+        values = table["vector"].combine_chunks().flatten().to_numpy()[::-1].copy()
+        changed = pa.FixedSizeListArray.from_arrays(pa.array(values), 48)
+        pq.write_table(table.set_column(1, table.schema.field("vector"), changed), part)
+    with pytest.raises(ModelError, match=r"^TFLite ."):
+        copied.run("export")
+
+
+def test_onnx_without_its_packages_is_told_before_anything_is_made(copied, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(onnx.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else found(name))
+    copied.configure(export={"formats": ["onnx"]})
+    with pytest.raises(ModelError, match="needs the package tf2onnx") as told:
+        copied.run("export")
+    assert "uv pip install tf2onnx onnxruntime" in told.value.hint
+
+
+def measure(pictures: int, lost: int, won: int, others: int = 0) -> check.Measure:
+    return check.Measure(
+        pictures, right=pictures - lost, others=others or lost + won, lost=lost, won=won, difference=0.5
+    )
+
+
+def test_a_loss_is_believed_when_chance_would_not_bring_it():
+    with pytest.raises(ModelError, match=r"8\.0% less than the evaluated classifier; at most 1\.0% is allowed"):
+        check.require_accurate("int8", measure(500, lost=50, won=10), 0.01)
+    check.require_accurate("int8", measure(20, lost=1, won=0), 0.01)
+    check.require_accurate("int8", measure(500, lost=50, won=46), 0.01)
+    check.require_accurate("int8", measure(500, lost=50, won=10), 0.09)
+
+
+def test_chance_is_that_of_a_fair_coin():
+    assert measure(100, lost=5, won=0).chance == pytest.approx(1 / 32)
+    assert measure(100, lost=0, won=0).chance == 1
+    assert measure(100, lost=8, won=2).chance == pytest.approx((45 + 10 + 1) / 1024)
+
+
+def test_one_picture_may_differ_and_two_of_few_may_not():
+    check.require_agreement("float16", measure(200, lost=1, won=0), 0.002)
+    check.require_agreement("float16", measure(1000, lost=1, won=1), 0.002)
+    with pytest.raises(ModelError, match="answers 2 of 200 test pictures otherwise"):
+        check.require_agreement("float16", measure(200, lost=1, won=1), 0.002)
+
+
+def test_formats_are_what_the_parameters_say():
+    assert Params().formats == ["float32", "float16", "int8"]
