@@ -119,7 +119,7 @@ def test_what_is_not_served_is_not_found(address, number):
         *post(address, f"{MODEL}/versions/{wrong}:predict", {"instances": [B64]}), 404, f"Specific(imageloom, {wrong})"
     )
     reply, body = ask(address, f"{MODEL}:regress", b"{}")
-    assert_error(reply, json.loads(body), 405, "does not take POST")
+    assert_error(reply, json.loads(body), 404, "nothing at")
 
 
 @pytest.mark.parametrize(
@@ -137,17 +137,21 @@ def test_what_is_not_served_is_not_found(address, number):
         ({"instances": [[[[10**40] * 3] * 32] * 32]}, "[32, 32, 3]"),
         ({"instances": [{"b64": "%%%"}]}, "base64"),
         ({"instances": [{"b64": 7}]}, "base64"),
-        ({"instances": [{"b64": "aGVsbG8="}]}, "not a picture"),
-        ({"instances": [{"b64": base64.b64encode(RED[:70]).decode()}]}, "damaged"),
         ({"inputs": {"other": [B64]}}, "images"),
         ({"signature_name": "nope", "instances": [B64]}, "not found in signature def"),
         ({"signature_name": 1, "instances": [B64]}, "signature_name"),
-        ({"signature_name": "serving_bytes", "instances": [[[[0] * 3] * 32] * 32]}, "b64"),
         ([], "object"),
     ],
 )
 def test_wrong_request_is_told_so(address, content, word):
     assert_error(*post(address, f"{MODEL}:predict", content), 400, word)
+
+
+def test_picture_that_cannot_be_used_is_told_so(address):
+    for data, status, word in ((b"hello", 415, "not a picture"), (RED[:70], 422, "damaged")):
+        instance = {"b64": base64.b64encode(data).decode()}
+        assert_error(*post(address, f"{MODEL}:predict", {"instances": [instance]}), status, word)
+        assert_error(*post(address, f"{MODEL}:classify", {"examples": [{"image": instance}]}), status, word)
 
 
 def test_wrong_classification_is_told_so(address):

@@ -6,6 +6,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from imageloom.serving.service import Service
+from imageloom.serving.tensorflow_serving import version_number
 
 # More classes than anyone would choose from a list.
 _LISTED = 200
@@ -21,6 +22,10 @@ def description(service: Service) -> dict[str, Any]:
     parameters = components["parameters"]
     parameters["top_k"]["schema"]["maximum"] = len(model.labels)
     parameters["name"]["schema"]["enum"] = [service.settings.name]
+    parameters["version"]["schema"]["enum"] = [str(version_number(model.version))]
+    pixels = components["schemas"]["Pixels"]
+    for part in (pixels, pixels["items"]):
+        part["minItems"] = part["maxItems"] = model.size
     words = list(dict.fromkeys([*model.names, *model.labels]))
     if len(words) <= _LISTED:
         for name in ("expected", "class", "label"):

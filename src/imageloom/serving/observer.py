@@ -3,9 +3,11 @@
 A line is a JSON object. The query of an address is left out, since others' addresses and their secrets stand there.
 """
 
+import functools
 import json
 import logging
 import logging.handlers
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -46,7 +48,7 @@ class Observer:
         answer = self._app(environ, start)
         seconds = time.monotonic() - started
         status = int(said[0][:3])
-        route = getattr(environ.get("bottle.route"), "rule", "other")
+        route = described(getattr(environ.get("bottle.route"), "rule", "other"))
         method = environ["REQUEST_METHOD"]
         self._metrics.answered(method if method in _METHODS else "other", route, status, seconds)
         self._metrics.observe(self._gate, self._slot)
@@ -79,6 +81,12 @@ def open_log(where: str | None) -> logging.Logger | None:
     log = logging.Logger("imageloom.access")
     log.addHandler(handler)
     return log
+
+
+@functools.cache
+def described(rule: str) -> str:
+    """A route's rule as the description of the interface writes it."""
+    return re.sub(r"<(\w+)[^>]*>", r"{\1}", re.sub(r"<verb:re:([^>]*)>", r"\1", rule))
 
 
 def _line(environ: dict[str, Any], status: int, size: int | None, seconds: float) -> str:

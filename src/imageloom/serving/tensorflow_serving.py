@@ -2,7 +2,7 @@
 
 Clients of `tensorflow_model_server` that serves the exported SavedModel get the same answers here: its signatures are
 `serving_default` (pixels), `serving_bytes` (encoded pictures) and `features`. Pictures as numbers cost many times what
-pictures as they are cost; `{"b64": ...}` is taken by `serving_default` as well.
+pictures as they are cost; each signature takes either.
 """
 
 import hashlib
@@ -14,14 +14,17 @@ import numpy as np
 from bottle import Bottle, request
 
 from imageloom.errors import ImageError
-from imageloom.predictor import Predictor
-from imageloom.serving import answers, inputs
+from imageloom.predictor import Prediction, Predictor
+from imageloom.serving import answers, inputs, problems
 from imageloom.serving.problems import RequestError
 from imageloom.serving.service import Service
 
 INPUT = "images"
 DEFAULT, BYTES, FEATURES = "serving_default", "serving_bytes", "features"
 _MAX_INSTANCES = 200
+# Bottle takes a plain colon for an older way to write a wildcard.
+_NAME = "/v1/models/<name:re:[^/:]+>"
+_VERSION = f"{_NAME}/versions/<version:re:[^/:]+>"
 _HEX = re.compile(r"[0-9a-f]{1,15}")
 
 
@@ -38,8 +41,8 @@ def add(app: Bottle, service: Service) -> None:
 
 
 def _add_model(app: Bottle, service: Service) -> None:
-    @app.get("/v1/models/<name>")
-    @app.get("/v1/models/<name>/versions/<version>")
+    @app.get(_NAME)
+    @app.get(_VERSION)
     def status(name: str, version: str | None = None) -> bytes:
         model = _model(service, name, version)
         state = {
@@ -49,8 +52,8 @@ def _add_model(app: Bottle, service: Service) -> None:
         }
         return answers.send({"model_version_status": [state]})
 
-    @app.get("/v1/models/<name>/metadata")
-    @app.get("/v1/models/<name>/versions/<version>/metadata")
+    @app.get(f"{_NAME}/metadata")
+    @app.get(f"{_VERSION}/metadata")
     def metadata(name: str, version: str | None = None) -> bytes:
         model = _model(service, name, version)
         number = str(version_number(model.version))
@@ -63,9 +66,9 @@ def _add_model(app: Bottle, service: Service) -> None:
 
 
 def _add_calls(app: Bottle, service: Service) -> None:
-    @app.post("/v1/models/<name>\\:predict")
-    @app.post("/v1/models/<name>/versions/<version>\\:predict")
-    def predict(name: str, version: str | None = None) -> bytes:
+    @app.post(f"{_NAME}<verb:re::predict>")
+    @app.post(f"{_VERSION}<verb:re::predict>")
+    def predict(name: str, verb: str, version: str | None = None) -> bytes:
         model = _model(service, name, version)
         content = _request(service)
         answer = _signature(service, model, content)
@@ -75,9 +78,9 @@ def _add_calls(app: Bottle, service: Service) -> None:
         values = [answer(_value(one)) for one in _listed(content["instances"] if rows else _column(content["inputs"]))]
         return answers.send({"predictions": values} if rows else {"outputs": _columns(values)})
 
-    @app.post("/v1/models/<name>\\:classify")
-    @app.post("/v1/models/<name>/versions/<version>\\:classify")
-    def classify(name: str, version: str | None = None) -> bytes:
+    @app.post(f"{_NAME}<verb:re::classify>")
+    @app.post(f"{_VERSION}<verb:re::classify>")
+    def classify(name: str, verb: str, version: str | None = None) -> bytes:
         _model(service, name, version)
         content = _request(service)
         context = content.get("context", {})
@@ -128,8 +131,6 @@ def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> C
         inputs.check_deadline(service.gate.deadline(request.environ))
         if _is_encoded(value) and name != FEATURES:
             return _numbers(_predicted(service, value).probabilities)
-        if name == BYTES:
-            raise RequestError(400, f'{BYTES} takes {{"b64": ...}}')
         pixels = _pixels(service, model, value)
         if name == FEATURES:
             probabilities, features = model.run(pixels)
@@ -143,13 +144,8 @@ def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> C
     return answer
 
 
-def _predicted(service: Service, value: dict[str, Any]) -> Any:
-    """What the model says of `{"b64": ...}`; a picture that cannot be used is the client's fault, as in TensorFlow."""
-    data = inputs.from_base64(value["b64"])
-    try:
-        return answers.predict(service, inputs.Upload("", data))
-    except RequestError as fault:
-        raise RequestError(400, fault.detail) if fault.status_code in (415, 422) else fault from None
+def _predicted(service: Service, value: dict[str, Any]) -> Prediction:
+    return answers.predict(service, inputs.Upload("", inputs.from_base64(value["b64"])))
 
 
 def _pixels(service: Service, model: Predictor, value: Any) -> np.ndarray:
@@ -158,13 +154,14 @@ def _pixels(service: Service, model: Predictor, value: Any) -> np.ndarray:
         try:
             return service.slot.load(model, inputs.from_base64(value["b64"]))
         except ImageError as fault:
-            raise RequestError(400, fault.message) from None
+            raise problems.of_picture(fault) from None
     try:
         pixels = np.array(value)
     except (ValueError, OverflowError):
         pixels = np.array(None)
     shape = (model.size, model.size, 3)
-    if pixels.dtype.kind not in "iu" or pixels.shape != shape or pixels.min() < 0 or pixels.max() > 255:
+    numbers = pixels.dtype.kind in "iuf" and pixels.shape == shape
+    if not numbers or pixels.min() < 0 or pixels.max() > 255 or (pixels % 1).any():
         raise RequestError(400, f"an instance must be {list(shape)} whole numbers from 0 to 255, or encoded")
     return pixels.astype(np.uint8)
 
