@@ -92,6 +92,22 @@ class _Flood(Request):
 class _Task(WSGITask):
     """A request that goes to the application."""
 
+    wrote_header: bool
+
+    def write(self, data: bytes) -> None:
+        """Sends an answer; the head and the first of the body in one piece, which is most often all."""
+        if self.wrote_header or not self.complete:
+            super().write(data)
+            return
+        head = self.build_response_header()
+        self.wrote_header = True
+        whole = self.has_body and self.content_length == len(data)
+        self.channel.write_soon(head + data if whole else head)
+        if whole:
+            self.content_bytes_written = len(data)
+        else:
+            super().write(data)
+
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["imageloom.arrived"] = self.request.arrived
@@ -120,6 +136,7 @@ class Channel(HTTPChannel):
 
     task_class = _Task
     error_task_class = _Refusal
+    _sending = False
     gate: Gate
     request: Request | None
     will_close: bool
@@ -159,6 +176,21 @@ class Channel(HTTPChannel):
         if self.gate.draining:
             request.headers["CONNECTION"] = "close"
         super().service()
+
+    def write_soon(self, data: bytes) -> int:
+        """Sends, in a thread of the gate, what the system takes at once, and leaves the rest to the main thread."""
+        self._sending = True
+        try:
+            sent: int = super().write_soon(data)
+            return sent
+        finally:
+            self._sending = False
+
+    def writable(self) -> bool:
+        """Whether the main thread should send: not while another is at it, or it would try without end."""
+        if self._sending and self.total_outbufs_len < self.adj.outbuf_high_watermark:
+            return False
+        return bool(super().writable())
 
     @property
     def is_at_rest(self) -> bool:

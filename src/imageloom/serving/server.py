@@ -1,6 +1,7 @@
 """Listens, serves, and ends in good order."""
 
 import errno
+import gc
 import os
 import socket
 import sys
@@ -89,6 +90,7 @@ class Server:
             Whether everything that had come in was answered.
         """
         sys.setswitchinterval(SWITCH_SECONDS)
+        gc.freeze()  # modules and model are never garbage: the collector need not look at them again and again
         while not self._stopping:
             self._turn()
         drained = self._drain(grace)

@@ -4,6 +4,7 @@ A new model is opened, tried on a stored picture, made ready in every thread tha
 `current`. One that fails on the way is refused, and the old one stays.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from imageloom import images, runtimes
-from imageloom.errors import ImageloomError, ModelError
+from imageloom.errors import ImageError, ImageloomError, ModelError
 from imageloom.predictor import Prediction, Predictor
 from imageloom.serving.cache import Cache
 from imageloom.serving.source import Source
 
-# A picture whose pixels fill more memory than this is decoded alone: 64 MB as RGBA.
+# Pictures with more pixels than this in memory at once are decoded one at a time (64 MB as RGBA, and copies of it).
 LARGE_PIXELS = 16_000_000
+
+# And those with more not at all: a PNG of 200 KB would take 2 GB.
+MOST_PIXELS = 40_000_000
 
 # Runs a piece of work once in every thread that answers.
 Everywhere = Callable[[Callable[[], object]], None]
@@ -99,10 +103,10 @@ class ModelSlot:
         Raises:
             ImageError: It is not a picture that can be used.
         """
-        # A JPEG is scaled down while it is decoded, so that its size is no matter.
-        if data.startswith(b"\xff\xd8") or images.pixels(data) <= LARGE_PIXELS:
-            return predictor.load(data)
-        with self._decoding:
+        held = images.pixels_held(data)
+        if held > MOST_PIXELS:
+            raise ImageError(f"{held:,} pixels are more than the {MOST_PIXELS:,} that are decoded here", "bomb")
+        with self._decoding if held > LARGE_PIXELS else contextlib.nullcontext():
             return predictor.load(data)
 
     def make_ready(self, everywhere: Everywhere) -> None:

@@ -16,14 +16,15 @@ from collections.abc import Callable
 from types import FrameType
 
 from imageloom import console
+from imageloom.errors import ImageloomError
 
 # Where `metrics` shares its counts, before it is imported.
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 
-# A worker that ends sooner would end again: the next one waits.
-_SECONDS_TO_LIVE = 1.0
+# A worker that ends sooner would end again: the next one waits, and after some in a row there is none.
+_SECONDS_TO_LIVE, _IN_A_ROW = 1.0, 5
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -41,6 +42,7 @@ class Supervisor:
         self._number, self._work, self._each_look = number, work, each_look
         self._born: dict[int, float] = {}
         self._told: signal.Signals | None = None
+        self._stillborn = 0
 
     def run(self, grace: float) -> int:
         """Runs the workers until SIGTERM or Ctrl-C, and passes these and SIGHUP on to them.
@@ -50,6 +52,9 @@ class Supervisor:
 
         Returns:
             0 when all of them answered what they had after SIGTERM, 130 after Ctrl-C, 1 otherwise.
+
+        Raises:
+            ImageloomError: Workers end as soon as they begin.
         """
         folder = tempfile.mkdtemp(prefix="imageloom-metrics-")
         os.environ[SHARED_METRICS] = folder
@@ -62,6 +67,10 @@ class Supervisor:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
                 self._bury()
             codes = self._await_end(grace)
+        except BaseException:
+            self._pass_on(signal.SIGTERM, None)
+            self._await_end(0)
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return 130 if self._told is signal.SIGINT else int(any(codes))
@@ -98,7 +107,10 @@ class Supervisor:
         if self._told is None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
             console.remark(f"worker {pid} {how}; another takes its place")
-            if lived < _SECONDS_TO_LIVE:
+            self._stillborn = self._stillborn + 1 if lived < _SECONDS_TO_LIVE else 0
+            if self._stillborn == _IN_A_ROW:
+                raise ImageloomError("the processes that serve end as soon as they begin", "try --workers 1")
+            if self._stillborn:
                 time.sleep(_SECONDS_TO_LIVE)
 
     def _await_end(self, grace: float) -> list[int]:
