@@ -96,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="believe what the proxy at ADDRESS says in X-Forwarded-For about who asks",
     )
+    group.add_argument(
+        "--name",
+        type=_name,
+        default="imageloom",
+        help="the model's name in TensorFlow Serving's routes, /v1/models/NAME (default: %(default)s)",
+    )
     _add_keeping(parser)
 
 
@@ -114,12 +120,6 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
         default=256,
         metavar="MB",
         help="keep no more than this there (default: %(default)s)",
-    )
-    group.add_argument(
-        "--name",
-        type=_name,
-        default="imageloom",
-        help="the model's name in TensorFlow Serving's routes, /v1/models/NAME (default: %(default)s)",
     )
 
 
