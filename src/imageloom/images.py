@@ -89,6 +89,15 @@ def inspect(data: bytes) -> ImageInfo:
     return ImageInfo(width, height, name, FORMATS[name])
 
 
+def extension(data: bytes) -> str:
+    """The extension of a picture's file, by its header.
+
+    Raises:
+        ImageError: It is no picture, or has more than `MAX_PIXELS` pixels or `MAX_SCANS` scans.
+    """
+    return FORMATS[_open(data).format or ""]
+
+
 def pixels_held(data: bytes) -> int:
     """How many pixels must be in memory at once while the picture is decoded, by its header.
 

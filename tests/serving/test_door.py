@@ -14,6 +14,7 @@ from test_serve_command import serve
 from test_serve_http import RED, ask, assert_problem, encoded, form
 
 from imageloom.errors import ImageloomError
+from imageloom.serving import inbox as inbox_module
 from imageloom.serving import tokens
 from imageloom.serving.inbox import CORRECTION, FullError, Inbox
 from imageloom.serving.rates import Rates
@@ -247,6 +248,16 @@ def test_inbox_grows_no_further_than_it_may(tmp_path, prediction):
     assert 1 <= kept < 10
     assert sum(path.stat().st_size for path in inbox_files(tmp_path)) <= 1000
     assert len((tmp_path / "inbox" / "inbox.csv").read_text(encoding="utf-8").splitlines()) == 1 + kept
+
+
+def test_inbox_lists_no_more_than_it_may(tmp_path, prediction, monkeypatch):
+    monkeypatch.setattr(inbox_module, "MAX_LINES", 2)
+    inbox = Inbox(tmp_path / "inbox", 10**6)
+    for shade in range(2):
+        inbox.put(encoded((shade, 0, 0)), prediction, CORRECTION, "green")
+    inbox.put(encoded((1, 0, 0)), prediction, CORRECTION, "green")  # is there already
+    with pytest.raises(FullError):
+        inbox.put(encoded((2, 0, 0)), prediction, CORRECTION, "green")
 
 
 def test_full_inbox_is_told_to_the_sender(serving, exported_model, tmp_path):

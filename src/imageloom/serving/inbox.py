@@ -22,6 +22,9 @@ from imageloom.predictor import Prediction
 LIST = "inbox.csv"
 HEADER = ("time", "id", "file", "reason", "predicted", "probability", "known", "label", "model")
 
+# The list is read whenever something is added; so much of it takes 20 ms.
+MAX_LINES = 10_000
+
 CORRECTION, UNSURE = "correction", "unsure"
 
 # The class of a picture that shows none of the classes.
@@ -63,7 +66,7 @@ class Inbox:
             ImageloomError: The folder cannot be written.
         """
         digest = hashlib.sha256(data).hexdigest()
-        name = f"{digest[:20]}.{images.inspect(data).extension}"
+        name = f"{digest[:20]}.{images.extension(data)}"
         row = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "id": digest,
@@ -93,8 +96,11 @@ class Inbox:
     def _add(self, row: dict[str, str], data: bytes) -> None:
         path, listed = self._folder / row["file"], self._folder / LIST
         line = _line(row.values())
-        if listed.exists() and _key(row) in {_key(old) for old in _rows(listed)}:
+        known = [_key(old) for old in _rows(listed)] if listed.exists() else []
+        if _key(row) in known:
             return
+        if len(known) >= MAX_LINES:
+            raise FullError(f"the inbox lists the {MAX_LINES:,} pictures that it may", "look through it")
         size = sum(entry.stat().st_size for entry in self._folder.iterdir())
         needed = len(line) + (0 if path.exists() else len(data))
         if size + needed > self._max_bytes:

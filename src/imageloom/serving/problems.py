@@ -48,7 +48,7 @@ def body(status: int, detail: str) -> bytes:
 
 def encoded(content: Any) -> bytes:
     """JSON in the labels' own script."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def handler(fault: HTTPError) -> bytes:
