@@ -105,8 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
     console.say(f"{line}, by {arguments.workers} processes\nCtrl-C ends it")
     watcher = Watcher(slot)  # so that a worker which takes the place of another begins with the newest model
     looks = _now_and_then(watcher.look, arguments.watch)
-    work = Supervisor(arguments.workers, lambda: _serve(arguments, slot, sockets), looks)
-    return work.run(arguments.grace)
+    supervisor = Supervisor(arguments.workers, lambda: _serve(arguments, slot, sockets), sockets, looks)
+    return supervisor.run(arguments.grace)
 
 
 def _serve(

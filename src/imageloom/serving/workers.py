@@ -8,8 +8,10 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -35,11 +37,14 @@ class Supervisor:
     Args:
         number: How many.
         work: What a worker does, in a process of its own; gives its exit code.
+        sockets: What they listen on; ours are closed when the end begins, or nobody would be told that it has.
         each_look: Called about ten times a second.
     """
 
-    def __init__(self, number: int, work: Callable[[], int], each_look: Callable[[], None]) -> None:
-        self._number, self._work, self._each_look = number, work, each_look
+    def __init__(
+        self, number: int, work: Callable[[], int], sockets: list[socket.socket], each_look: Callable[[], None]
+    ) -> None:
+        self._number, self._work, self._sockets, self._each_look = number, work, sockets, each_look
         self._born: dict[int, float] = {}
         self._told: signal.Signals | None = None
         self._stillborn = 0
@@ -73,20 +78,23 @@ class Supervisor:
             raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return 130 if self._told is signal.SIGINT else int(any(codes))
+        # One that had not begun yet is ended by the signal itself.
+        return 130 if self._told is signal.SIGINT else int(any(code not in (0, -signal.SIGTERM) for code in codes))
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         if number != signal.SIGHUP:
             self._told = signal.Signals(number)
+            for one in self._sockets:
+                one.close()
         for pid in list(self._born):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def _fill_up(self) -> None:
         while len(self._born) < self._number and self._told is None:
-            pid = os.fork()
+            supervisor, pid = os.getpid(), os.fork()
             if pid == 0:
-                _be_worker(self._work)
+                _be_worker(self._work, supervisor)
             self._born[pid] = time.monotonic()
 
     def _bury(self) -> list[int]:
@@ -127,12 +135,16 @@ class Supervisor:
         return codes
 
 
-def _be_worker(work: Callable[[], int]) -> None:
+def _be_worker(work: Callable[[], int], supervisor: int) -> None:
     code = 1
     try:
+        os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which passes it on
         for number in _FORWARDED:
             signal.signal(number, signal.SIG_DFL)
+        threading.Thread(target=_end_with, args=(supervisor,), name="orphan", daemon=True).start()
         code = work()
+    except KeyboardInterrupt:
+        code = 130
     except BaseException:
         traceback.print_exc()
     finally:
@@ -140,3 +152,10 @@ def _be_worker(work: Callable[[], int]) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)  # not through what the supervisor would do at its end
+
+
+def _end_with(supervisor: int) -> None:
+    """Ends this process in good order when its supervisor is no more."""
+    while os.getppid() == supervisor:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
