@@ -29,6 +29,15 @@ def test_good_pictures_are_kept_once_each(project):
     assert rows[project.rows[0]["sha256"]]["crawl"] == 0
 
 
+def test_what_the_crawl_knew_of_a_picture_is_passed_on(project):
+    project.rows[0] |= {"title": "Ein Käfer 🐞", "source": "openverse", "bytes": 123, "format": "PNG", "author": "梵高"}
+    project.add("warm", [picture("warm", 90)])
+    row = cleaned(project)[project.rows[0]["sha256"]]
+    assert {name: row[name] for name in ("title", "source", "bytes", "format", "author")} == {
+        name: project.rows[0][name] for name in ("title", "source", "bytes", "format", "author")
+    }
+
+
 def test_each_kind_of_fault_is_marked_and_nothing_is_deleted(project):
     project.add("warm", [picture("warm", 50, size=20)])
     small = project.rows[-1]

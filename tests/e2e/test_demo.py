@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from clones import Clone
+from justhtml import JustHTML
 
 from imageloom import tables
 
@@ -38,6 +39,14 @@ def test_the_report_says_how_many_pictures_were_where_and_what_their_licence_is(
         assert counts in page
     assert "CC BY-NC-SA 4.0" in page
     assert "BSD-3-Clause" in page
+    assert "CC BY-NC-SA 4.0</td>" in page.partition("Attribution")[2]  # beside the authors
+    assert re.search(r'<td class="words">(mono|poly)', page)  # apart, as the parameters ask
+
+
+def test_the_report_of_the_demo_is_light_and_keeps_to_the_standard(demo):
+    path = demo.root / "reports/index.html"
+    assert path.stat().st_size < 5_000_000
+    JustHTML(path.read_text(encoding="utf-8"), strict=True)
 
 
 def test_the_log_is_free_of_noise(demo):

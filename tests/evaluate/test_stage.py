@@ -1,81 +1,199 @@
 """The stage `evaluate` on a classifier whose answers are known: the features are the logits."""
 
 import csv
+import json
 import re
 from collections import Counter
 
 import numpy as np
 import pytest
-from projects import Project
+from answers import ABOUT, ANSWERS, NAMES
 
-from imageloom import files, tables
+from imageloom.errors import DataError, ImageloomError
 from imageloom.evaluate import figures
-from imageloom.features import FeatureStore
-from imageloom.recipes.head import Head
 
-NAMES = ("ant", "bee", "cow")
-# What a picture shows, what is answered, and by how much: the larger, the surer.
-ANSWERS = (
-    ("ant", "ant", 2.0),
-    ("ant", "bee", 0.5),
-    ("ant", "bee", 3.0),
-    ("ant", "cow", 1.0),
-    ("bee", "bee", 0.1),
-    ("bee", "bee", 4.0),
-    ("cow", "bee", 2.0),
-    ("cow", "cow", 1.0),
-)
 MATRIX = [[1, 2, 1], [0, 2, 0], [0, 1, 1]]
 BY_LOSS = [2, 6, 3, 1, 4, 7, 0, 5]
 
 
-def put(project: Project) -> list[str]:
-    """Writes all that the stage reads, and returns the ids of the test pictures."""
-    ids = [f"{number}{name}".ljust(64, "0") for number, (name, _, _) in enumerate(ANSWERS)]
-    rows = [
-        {"id": name, "class": shows, "path": f"{name}.png", "group": name, "side": "test"}
-        for name, (shows, _, _) in zip(ids, ANSWERS, strict=True)
-    ]
-    rows += [dict(rows[n], id=f"train-{n}", side="train") for n in (0, 4, 6)]
-    tables.write(project.paths.split, rows, tables.SPLIT)
-    tables.write(project.paths.clean, [], tables.CLEAN)
-    backbone = {"module": "m", "image_size": 32, "features": 3, "licence": None}
-    files.write_json(project.paths.backbone / "backbone.json", backbone)
-    classes = [{"name": name, "label": name.upper()} for name in NAMES]
-    files.write_json(project.paths.classifier / "classifier.json", {"classes": classes})
-    Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)).save(project.paths.classifier / "head.npz")
-    vectors = [sure * np.eye(3, dtype=np.float32)[NAMES.index(answer)] for _, answer, sure in ANSWERS]
-    FeatureStore(project.paths.features).append(zip(ids, vectors, strict=True), 3)
-    return ids
+def table(project, name):
+    with (project.paths.reports / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
-@pytest.fixture
-def project(tmp_path):
-    return Project(tmp_path, evaluate={"bootstrap": 100, "worst": 6})
+def metrics_of(project):
+    return json.loads((project.paths.reports / "metrics.json").read_text(encoding="utf-8"))
 
 
-def test_the_page_and_the_tables_name_rows_and_columns_rightly(project):
+def page_of(project):
+    return (project.paths.reports / "index.html").read_text(encoding="utf-8")
+
+
+def shown(page):
+    """What the page's script is given."""
+    return json.loads(re.search(r'<script type="application/json" id="pictures">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def softmax_of(sure, temperature=1.0):
+    """Probability of the answer: one logit of `sure`, two of 0."""
+    return np.exp(sure / temperature) / (np.exp(sure / temperature) + 2)
+
+
+def test_the_page_and_the_tables_name_rows_and_columns_rightly(project, put):
     put(project)
     project.run("evaluate")
-    page = (project.paths.reports / "index.html").read_text()
-    table = page[page.index('<table class="confusion">') :].partition("</table>")[0]
-    assert re.findall("<th>(.*?)</th>", table) == ["actual", "ANT", "BEE", "COW"]
-    assert re.findall(r"<tr><td>(\w+)</td>", table) == ["ANT", "BEE", "COW"]
-    assert [int(count) for count in re.findall(r">(\d+)<small>", table)] == np.ravel(MATRIX).tolist()
-    assert [int(share) for share in re.findall(r"<small>(\d+)", table)] == [25, 50, 25, 0, 100, 0, 0, 50, 50]
-    with (project.paths.reports / "confusion.csv").open() as file:
-        pairs = Counter((row["actual"], row["predicted"]) for row in csv.DictReader(file))
+    matrix = page_of(project).partition('<table class="confusion">')[2].partition("</table>")[0]
+    assert re.findall('<th scope="col"><span>(.*?)</span>', matrix) == ["ANT", "BEE", "COW"]
+    assert re.findall('<th scope="row">(.*?)</th>', matrix) == ["ANT", "BEE", "COW"]
+    counts = re.findall(r'(\d+)<small>(\d+)|class="none">(0)<', matrix)
+    assert [int(count or none) for count, _, none in counts] == np.ravel(MATRIX).tolist()
+    assert [int(share) for _, share, none in counts if not none] == [25, 50, 25, 100, 50, 50]
+    places = re.findall(r'data-actual="(\d)" data-predicted="(\d)" data-count="(\d)"', matrix)
+    assert {(int(a), int(p)): int(n) for a, p, n in places} == {
+        (a, p): MATRIX[a][p] for a in range(3) for p in range(3) if MATRIX[a][p]
+    }
+    pairs = Counter((row["actual"], row["predicted"]) for row in table(project, "confusion"))
     assert pairs == Counter((shows, answer) for shows, answer, _ in ANSWERS)
 
 
-def test_the_worst_pictures_come_in_the_order_of_loss(project):
+def test_metrics_are_those_of_the_answers(project, put):
+    put(project)
+    project.run("evaluate")
+    found = metrics_of(project)
+    assert found["accuracy"] == found["micro_f1"] == 0.5
+    assert found["balanced_accuracy"] == pytest.approx((0.25 + 1 + 0.5) / 3, abs=1e-4)
+    assert found["classes"]["bee"]["support"] == 2
+    assert found["classes"]["bee"]["recall"] == 1
+    assert found["pictures"]["train"] == {"ant": 1, "bee": 1, "cow": 1}
+    low, high = found["accuracy_interval"]
+    assert low < 0.25
+    assert high > 0.75
+    wrong = [(1 - softmax_of(sure)) / 2 for shows, answer, sure in ANSWERS if shows != answer]
+    right = [softmax_of(sure) for shows, answer, sure in ANSWERS if shows == answer]
+    assert found["log_loss"] == pytest.approx(-np.log(wrong + right).mean(), abs=1e-4)
+    # Seven of eight are surer than 0.4.
+    assert found["share_known"] == 0.875
+    assert found["accuracy_of_known"] == pytest.approx(3 / 7, abs=1e-4)
+
+
+def test_the_temperature_is_applied_to_all_but_what_is_called_uncalibrated(project, put):
+    put(project)
+    project.run("evaluate")
+    plain = metrics_of(project)
+    put(project, calibration={"temperature": 4.0})
+    project.run("evaluate")
+    soft = metrics_of(project)
+    assert soft["log_loss_uncalibrated"] == plain["log_loss"]
+    assert soft["ece_uncalibrated"] == plain["ece"]
+    assert soft["log_loss"] < plain["log_loss"]
+    assert soft["accuracy"] == plain["accuracy"]
+    picture = shown(page_of(project))["pictures"][0]
+    assert picture["shares"][0][1] == pytest.approx(softmax_of(3.0, 4.0), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "unknown"), [({"min_confidence": 0.5}, {1, 4}), ({"max_distance": 0.0}, set(range(8)))]
+)
+def test_what_is_unsure_or_far_is_told_as_unknown(project, put, bounds, unknown):
+    ids = put(project, known=ABOUT["known"] | bounds)
+    project.run("evaluate")
+    rows = table(project, "predictions")
+    assert {ids.index(row["id"]) for row in rows if row["known"] == "no"} == unknown
+    pictures = shown(page_of(project))["pictures"]
+    assert {ids.index(each["id"]) for each in pictures if not each["known"]} == unknown
+    assert ("accuracy_of_known" in metrics_of(project)) == (len(unknown) < 8)
+
+
+def test_the_worst_pictures_come_in_the_order_of_loss_and_those_of_a_cell_by_how_sure_they_are(project, put):
     ids = put(project)
     project.run("evaluate")
-    page = (project.paths.reports / "index.html").read_text()
-    worst, grid = page.partition("Highest losses")[2].split("Test pictures as they come")
-    shown = [re.findall(r"· (\w{8})</span>", part) for part in (worst, grid)]
-    assert shown == [[ids[number][:8] for number in BY_LOSS[:6]], [name[:8] for name in ids]]
-    assert "BEE 91" in worst  # e^3 / (e^3 + 2)
+    page = page_of(project)
+    pictures = shown(page)["pictures"]
+    worst = re.search(r'<ul class="pairs" data-pictures="([\d ]+)"', page)[1].split()
+    assert [pictures[int(number)]["id"] for number in worst] == [ids[number] for number in BY_LOSS[:6]]
+    cell = [each["shares"][0][1] for each in pictures if each["actual"] == 0 and each["shares"][0][0] == 1]
+    assert cell == sorted(cell, reverse=True)
+    assert len(pictures) == len(ids)
+
+
+def test_few_pictures_are_shared_out_among_the_cells(project, put):
+    put(project)
+    project.configure(evaluate={"bootstrap": 100, "worst": 1, "browse": 6})
+    project.run("evaluate")
+    pictures = shown(page_of(project))["pictures"]
+    assert len({(each["actual"], each["shares"][0][0]) for each in pictures}) == 6  # every cell that is not empty
+
+
+def test_curves_bins_and_slices_are_written_as_tables(project, put):
+    put(project)
+    pattern = {"column": "title", "match": "(mono|poly)", "title": "kind"}
+    project.configure(evaluate={"bootstrap": 100, "slices": ["host", "crawl", pattern]})
+    project.run("evaluate")
+    assert {row["class"] for row in table(project, "roc")} == set(NAMES)
+    assert {row["class"] for row in table(project, "precision_recall")} == set(NAMES)
+    assert {row["calibration"] for row in table(project, "calibration")} == {"before", "after"}
+    found = {
+        (row["slice"], row["value"]): (int(row["pictures"]), float(row["accuracy"])) for row in table(project, "slices")
+    }
+    assert found[("host", "a.example")] == (4, 0.25)
+    assert found[("host", "b.example")] == (4, 0.75)
+    assert found[("crawl", "2")] == (2, 0.5)
+    assert sum(number for (name, _), (number, _) in found.items() if name == "kind") == 8
+
+
+def test_the_cards_tell_sources_licences_authors_and_what_to_beware_of(project, put):
+    put(project)
+    project.configure(
+        evaluate={"bootstrap": 100, "purpose": "To tell ants 🐜 apart.", "cautions": ["Never asked of <wasps>."]}
+    )
+    project.run("evaluate")
+    page = page_of(project)
+    data = page.partition('<section id="data">')[2].partition("</section>")[0]
+    for words in ("梵高", "CC BY-NC 4.0", "name the author, not for commercial use", "a.example", "1 too small"):
+        assert words in data
+    assert "2 exact copies" in data
+    model = page.partition('<section id="model">')[2].partition("</section>")[0]
+    for words in (
+        "To tell ants 🐜 apart.",
+        "Never asked of &lt;wasps&gt;.",
+        "not for commercial use; ask",
+        "Learned from few training pictures: ANT (1), BEE (1), COW (1).",
+    ):
+        assert words in model
+
+
+def test_the_same_inputs_give_the_same_bytes_and_no_picture_is_needed_for_them(project, put):
+    ids = put(project)
+    project.run("evaluate")
+    first = {path: path.read_bytes() for path in project.paths.reports.rglob("*") if path.is_file()}
+    project.run("evaluate")
+    assert {path: path.read_bytes() for path in first} == first
+    for path in project.paths.raw.rglob("*.png"):
+        path.unlink()
+    project.run("evaluate")
+    assert metrics_of(project) == json.loads(first[project.paths.reports / "metrics.json"])
+    assert len(shown(page_of(project))["pictures"]) == len(ids)
+
+
+def test_a_classifier_of_an_older_imageloom_is_told_of(project, put):
+    put(project, calibration=None)
+    path = project.paths.classifier / "classifier.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    del about["calibration"]
+    path.write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(DataError, match="older imageloom"):
+        project.run("evaluate")
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [({"slices": ["colour"]}, "colour"), ({"slices": [{"column": "title", "match": "("}]}, "regular expression")],
+)
+def test_a_wrong_slice_is_told_with_its_line(project, section, told):
+    project.configure(evaluate=section)
+    with pytest.raises(ImageloomError, match=r"params\.yaml:\d") as fault:
+        project.run("evaluate")
+    assert told in fault.value.message
 
 
 def test_the_figure_has_a_row_for_what_is_shown_and_a_column_for_what_is_answered(tmp_path, monkeypatch):

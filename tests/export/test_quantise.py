@@ -22,8 +22,8 @@ def network():
     class Network(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first = tf.Variable(random.normal(0, 0.3, (3, 3, 3, 16)).astype(np.float32))
-            self.second = tf.Variable(random.normal(0, 0.1, (3, 3, 16, 24)).astype(np.float32))
+            self.first = tf.Variable(random.normal(0, 0.3, (3, 3, 3, 12)).astype(np.float32))
+            self.second = tf.Variable(random.normal(0, 0.1, (3, 3, 12, 24)).astype(np.float32))
 
         @tf.function(input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)], autograph=False)
         def __call__(self, images):
@@ -68,33 +68,46 @@ def error(found: np.ndarray, wanted: np.ndarray) -> float:
 
 def test_int8_features_are_nearer_than_the_converters(network, source, pixels, features, tmp_path):
     fitted = Representative(pixels[:40], features[:40])
-    ours = quantise.backbone(network, source, fitted)
-    plain = Graph(quantise._convert(network, fitted.pixels))
+    ours = quantise.backbone(source, fitted)
+    plain = Graph(converted(network, fitted.pixels))
     plain.set_ends(take_pixels(plain), plain.output)
     unseen = slice(40, None)
     near, far = (error(run(graph.to_bytes(), pixels[unseen], tmp_path), features[unseen]) for graph in (ours, plain))
     assert near < 0.6 * far
 
 
-def test_only_the_layers_between_scaling_and_pooling_calculate_in_int8(network, source, pixels, features):
-    graph = quantise.backbone(network, source, Representative(pixels[:12], features[:12]))
+def converted(network, pixels: np.ndarray) -> bytes:
+    """What TensorFlow's converter makes of the network with the same pictures."""
+    tf = graphs.tensorflow()
+    concrete = tf.function(network.__call__).get_concrete_function(tf.TensorSpec((1, SIZE, SIZE, 3), tf.float32))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[np.newaxis] / np.float32(255)] for image in pixels)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    return converter.convert()
+
+
+def test_what_is_large_calculates_in_int8_and_the_ends_in_float32(source, pixels, features):
+    graph = quantise.backbone(source, Representative(pixels[:12], features[:12]))
     int8 = graph.schema.TensorType.INT8
-    steps, tensor = [], graph.input
-    while takers := graph.takers(tensor):
-        tensor = takers[0].outputs[0]
-        steps.append((graph.name(takers[0]), graph.tensor(tensor).type == int8))
-    names = [name for name, _ in steps]
-    assert names[:4] == ["DEQUANTIZE", "SUB", "MUL", "QUANTIZE"]
-    assert names[-4:] == ["DEQUANTIZE", "MUL", "ADD", "MEAN"]
-    assert all(whole for name, whole in steps if name == "CONV_2D")
-    assert tensor == graph.output
+    steps = [(graph.name(one), graph.tensor(one.outputs[0]).type == int8) for one in graph.operators]
+    assert steps[:4] == [("DEQUANTIZE", False), ("SUB", False), ("MUL", False), ("QUANTIZE", True)]
+    assert steps[4:6] == [("CONV_2D", True), ("CONV_2D", True)]
+    assert steps[6:] == [("DEQUANTIZE", False), ("MUL", False), ("ADD", False), ("MEAN", False)]
 
 
-def test_a_backbone_that_does_not_pool_is_corrected_at_its_end(tiles_module, tiles_backbone, pixels, tmp_path):
-    module = graphs.tensorflow().saved_model.load(str(tiles_module))
+def test_first_layers_stay_float32_as_far_as_their_share_goes(source, pixels, features, monkeypatch):
+    monkeypatch.setattr(quantise, "_FLOAT_SHARE", 0.7)
+    graph = quantise.backbone(source, Representative(pixels[:12], features[:12]))
+    int8 = graph.schema.TensorType.INT8
+    layers = [graph.tensor(one.outputs[0]).type == int8 for one in graph.operators if graph.name(one) == "CONV_2D"]
+    assert layers == [False, True]
+
+
+def test_a_backbone_that_does_not_pool_is_corrected_at_its_end(tiles_backbone, pixels, tmp_path):
     source = (tiles_backbone / "backbone.tflite").read_bytes()
     wanted = run(source, pixels, tmp_path)
-    graph = quantise.backbone(module, source, Representative(pixels[:40], wanted[:40]))
+    graph = quantise.backbone(source, Representative(pixels[:40], wanted[:40]))
     assert error(run(graph.to_bytes(), pixels[40:], tmp_path), wanted[40:]) < 0.05
 
 
@@ -117,11 +130,11 @@ def test_few_pictures_say_little_of_the_slope_and_much_of_the_offset():
     assert offset == pytest.approx(wanted.mean(axis=0) - 0.25, abs=1e-6)
 
 
-def test_a_graph_that_does_not_convert_is_told_as_users_are_told(network, pixels, monkeypatch):
+def test_a_graph_that_cannot_be_quantised_is_told_as_users_are_told(source, pixels, monkeypatch):
     def refuse(*_args: object) -> bytes:
         raise RuntimeError("op 'tf.Odd' is neither a custom op nor a flex op\nmore")
 
-    monkeypatch.setattr(graphs, "to_tflite", refuse)
+    monkeypatch.setattr(graphs, "quantised", refuse)
     with pytest.raises(ModelError, match=r"cannot be quantised: op 'tf\.Odd' is neither") as told:
-        quantise._convert(network, pixels)
+        quantise._quantise(source, pixels[:3])
     assert "export.formats" in told.value.hint

@@ -15,7 +15,7 @@ from imageloom.evaluate.outcome import Outcome
 from imageloom.evaluate.slices import Slice, host
 from imageloom.files import Paths
 
-LISTED = 60  # lines of the table of authors, and of the table of sources
+NAMED = 8  # classes in a sentence
 FEW = 50  # training pictures of a class, below which the model card warns
 NOT_STATED = "not stated"
 
@@ -63,13 +63,13 @@ def model_card(outcome: Outcome, slices: Sequence[Slice], paths: Paths) -> dict[
 def _cautions(outcome: Outcome, slices: Sequence[Slice]) -> Iterable[str]:
     """What the figures themselves warn of."""
     train = Counter(row["class"] for row in outcome.pictures if outcome.sides.get(row["id"]) == "train")
-    for spec in outcome.classes:
-        if 0 < train[spec["name"]] < FEW:
-            yield f"{spec['label']} was learned from {train[spec['name']]:,} pictures only."
+    few = [f"{spec['label']} ({train[spec['name']]:,})" for spec in outcome.classes if train[spec["name"]] < FEW]
+    if few:
+        yield f"Learned from few training pictures: {_some(few)}."
     test = np.bincount(outcome.actual, minlength=len(outcome.classes))
-    for spec, number in zip(outcome.classes, test, strict=True):
-        if number == 0:
-            yield f"There is no test picture of {spec['label']}, so nothing is known of how well it is told."
+    none = [spec["label"] for spec, number in zip(outcome.classes, test, strict=True) if number == 0]
+    if none:
+        yield f"There are no test pictures of {_some(none)}, so nothing is known of how well these are told."
     overall = float(outcome.right.mean())
     for part in slices:
         if part.accuracy.high < overall:
@@ -79,6 +79,12 @@ def _cautions(outcome: Outcome, slices: Sequence[Slice]) -> Iterable[str]:
         yield "Some of its pictures are not for commercial use; ask a lawyer whether that binds the model."
     if NOT_STATED in licences:
         yield "Some of its pictures came without a licence: find out whose they are before you pass them on."
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first `NAMED` names, and how many more there are."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _counted(keys: Iterable[tuple[Any, ...]]) -> list[tuple[tuple[Any, ...], int]]:

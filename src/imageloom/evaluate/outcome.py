@@ -1,6 +1,7 @@
 """What a classifier says of the test pictures, read from what the stages before have written."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,42 +41,42 @@ class Outcome:
     pictures: list[dict[str, Any]]
     sides: dict[str, str]
 
-    @property
+    @cached_property
     def classes(self) -> list[dict[str, str]]:
         """`name` and `label` of the K classes."""
         return list(self.about["classes"])
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """Of the K classes, as folders have them."""
         return [spec["name"] for spec in self.classes]
 
-    @property
+    @cached_property
     def predicted(self) -> np.ndarray:
         """int[N] class numbers."""
         return self.probabilities.argmax(axis=1)
 
-    @property
+    @cached_property
     def right(self) -> np.ndarray:
         """bool[N]."""
         return self.predicted == self.actual
 
-    @property
+    @cached_property
     def sure(self) -> np.ndarray:
         """float32[N], the probability of each answer."""
         return self.probabilities.max(axis=1)
 
-    @property
+    @cached_property
     def near(self) -> np.ndarray:
         """bool[N], whether the picture is no farther from the training pictures than the model's bound."""
         return self.distances <= self.about["known"]["max_distance"]
 
-    @property
+    @cached_property
     def known(self) -> np.ndarray:
         """bool[N], whether the model stands by its answer."""
         return (self.sure >= self.about["known"]["min_confidence"]) & self.near
 
-    @property
+    @cached_property
     def losses(self) -> np.ndarray:
         """float64[N], of the calibrated probabilities."""
         return metrics.log_losses(self.probabilities, self.actual)

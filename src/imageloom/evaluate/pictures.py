@@ -18,6 +18,7 @@ from imageloom.recipes.head import Head
 from imageloom.tflite_graph import TFLiteGraph
 
 SIDE = 224  # pixels; what the network was shown is made no larger than this
+THUMBNAIL = 144  # pixels, in figures
 TOP = 5  # answers that are told of each picture
 
 _QUALITY = 80  # of JPEG
@@ -133,10 +134,10 @@ def load(outcome: Outcome, choice: Choice, paths: Paths) -> list[Picture]:
 
 
 def thumbnails(outcome: Outcome, rows: Sequence[int], paths: Paths) -> Iterator[np.ndarray]:
-    """What the network was shown of some pictures, uint8[SIDE, SIDE, 3]; grey where one is not to be had any more."""
+    """What the network was shown of some pictures, uint8[T, T, 3] with T = THUMBNAIL; grey for one that is gone."""
     for row in rows:
-        pixels = _read(paths.raw / outcome.rows[row]["path"], SIDE, outcome.about["input"]["aspect"])
-        yield np.full((SIDE, SIDE, 3), _MISSING, np.uint8) if pixels is None else pixels
+        pixels = _read(paths.raw / outcome.rows[row]["path"], THUMBNAIL, outcome.about["input"]["aspect"])
+        yield np.full((THUMBNAIL, THUMBNAIL, 3), _MISSING, np.uint8) if pixels is None else pixels
 
 
 class _Network:

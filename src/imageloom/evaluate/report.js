@@ -111,6 +111,7 @@ function facts(picture) {
 function open(button) {
   const [actual, predicted, count] = ["actual", "predicted", "count"].map((name) => Number(button.dataset[name]));
   const found = [...pictures.keys()].filter((n) => pictures[n].actual === actual && pictures[n].shares[0][0] === predicted);
+  if (actual !== predicted) found.sort((a, b) => pictures[b].shares[0][1] - pictures[a].shares[0][1]); // the surest first
   const said = actual === predicted ? `${labels[actual]}, named rightly` : `${labels[actual]} taken for ${labels[predicted]}`;
   const number = found.length < count ? `${found.length} of ${count} pictures` : `${count} picture${count === 1 ? "" : "s"}`;
   const grid = make("ul", { class: "thumbs" }), box = make("input", { type: "checkbox", id: "evidence" });
@@ -132,6 +133,7 @@ for (const button of document.querySelectorAll("button[data-actual]")) {
     if (button.closest(".mistakes")) gallery.scrollIntoView({ block: "nearest" });
   });
 }
+document.getElementById("without-script").remove();
 for (const list of document.querySelectorAll("[data-pictures]")) {
   const numbers = list.dataset.pictures.split(" ").filter(Boolean).map(Number);
   const views = (number) => (list.classList.contains("pairs") && pictures[number].evidence ? [null, 0] : [null]);
@@ -142,9 +144,9 @@ document.getElementById("close").addEventListener("click", () => viewer.close())
 document.getElementById("previous").addEventListener("click", () => show(among[current - 1], among));
 document.getElementById("next").addEventListener("click", () => show(among[current + 1], among));
 viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-viewer.addEventListener("keydown", (event) => {
+document.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (step && among[current + step] !== undefined) show(among[current + step], among);
+  if (viewer.open && step && among[current + step] !== undefined) show(among[current + step], among);
 });
 
 const theme = document.getElementById("theme"), root = document.documentElement;

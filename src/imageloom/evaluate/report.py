@@ -124,10 +124,7 @@ def _mistakes(measures: Measures) -> list[dict[str, Any]]:
     shares = wrong / np.maximum(measures.matrix.sum(axis=1, keepdims=True), 1)
     order = np.lexsort((-shares.ravel(), -wrong.ravel()))[:MISTAKES]
     pairs = [divmod(int(place), len(wrong)) for place in order if wrong.flat[place]]
-    return [
-        {"actual": a, "predicted": p, "count": int(wrong[a, p]), "share": float(shares[a, p])}
-        for a, p in pairs
-    ]
+    return [{"actual": a, "predicted": p, "count": int(wrong[a, p]), "share": float(shares[a, p])} for a, p in pairs]
 
 
 def _known(outcome: Outcome) -> dict[str, Any]:

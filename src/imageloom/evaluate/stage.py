@@ -30,12 +30,13 @@ class Params(StageParams):
     top_k: int = Field(default=5, ge=2, le=100, description="answers of which one must be right in top-k accuracy")
     slices: list[Cut] = Field(
         default=[Cut(column="host"), Cut(column="size"), Cut(column="crawl")],
-        description="what the test pictures are cut by to see where it errs: names of columns, or column, match, title",
+        description="what the test pictures are cut by to see where it errs: names of columns, or column, match and "
+        "title; host, size and crawl if not given",
     )
     grid: int = Field(default=24, ge=1, le=200, description="test pictures in figures/predictions.png")
     worst: int = Field(default=12, ge=1, le=200, description="pictures with the highest losses shown")
     browse: int = Field(
-        default=200, ge=0, le=5000, description="test pictures behind the confusion matrix; each adds some 10 kB"
+        default=200, ge=0, le=5000, description="test pictures behind the confusion matrix; each adds some 7 kB"
     )
 
 

@@ -141,7 +141,7 @@ def _write_models(sources: _Sources, formats: Sequence[str], params: Params, fol
     if "int8" in formats:
         rows = sources.side("train", params.representative)
         pictures = quantise.Representative(sources.pixels(rows), sources.features(rows))
-        graph = quantise.backbone(module, content, pictures)
+        graph = quantise.backbone(content, pictures)
         graph.set_ends(graph.input, tflite.add_head(graph, sources.head))
         _write_tflite(graph, sources, folder / FILES["int8"])
     if "onnx" in formats:

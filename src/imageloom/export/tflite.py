@@ -12,7 +12,9 @@ import numpy as np
 
 from imageloom.recipes.head import Head
 
-ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV")
+_ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV")
+
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 _NARROW = 16  # channels: what fills no vector register of AVX-512
 
@@ -55,6 +57,17 @@ class Graph:
     def tensor(self, index: int) -> Any:
         """A `TensorT`."""
         return self._graph.tensors[index]
+
+    def tensor_name(self, index: int) -> str:
+        """What a tensor is called."""
+        name: bytes | str = self.tensor(index).name
+        return name if isinstance(name, str) else name.decode()
+
+    def set_range(self, index: int, least: float, most: float) -> None:
+        """Notes the numbers between which a tensor's lie, as TensorFlow's quantiser reads them."""
+        found = self.schema.QuantizationParametersT()
+        found.min, found.max = np.array([least], np.float32), np.array([most], np.float32)
+        self.tensor(index).quantization = found
 
     def name(self, operator: Any) -> str:
         """Which of `BuiltinOperator` an operator is."""
@@ -104,13 +117,23 @@ class Graph:
             setattr(made.builtinOptions, key, value)
         return made
 
+    @property
+    def operators(self) -> list[Any]:
+        """The graph's operators, in the order in which they run."""
+        return list(self._graph.operators)
+
+    def multiplications(self, operator: Any) -> int:
+        """How many an operator does for one picture; none for those that are no layers."""
+        if self.name(operator) not in _LAYERS:
+            return 0
+        kernel, out = self.tensor(operator.inputs[1]).shape, self.tensor(operator.outputs[0]).shape
+        # A kernel is [out, height, width, in], or [1, height, width, out] where each channel has its own.
+        each = np.prod(kernel) // max(kernel[-1] if kernel[0] == 1 else kernel[0], 1)
+        return int(np.prod(out) * each)
+
     def maker(self, tensor: int) -> Any:
         """The operator that computes a tensor; None for inputs and constants."""
         return next((one for one in self._graph.operators if tensor in one.outputs), None)
-
-    def takers(self, tensor: int) -> list[Any]:
-        """The operators that take a tensor."""
-        return [one for one in self._graph.operators if tensor in one.inputs]
 
     def put_first(self, *operators: Any) -> None:
         """Has these run before all others."""
@@ -151,7 +174,7 @@ class Graph:
         XNNPACK adds and multiplies a row of 3 x 224 numbers at once, and three at a time where the constant has three.
         """
         for operator in self._graph.operators:
-            if self.name(operator) not in ELEMENTWISE or len(operator.inputs) != 2:
+            if self.name(operator) not in _ELEMENTWISE or len(operator.inputs) != 2:
                 continue
             width, channels = (int(side) for side in self.tensor(operator.outputs[0]).shape[-2:])
             for place, index in enumerate(operator.inputs):

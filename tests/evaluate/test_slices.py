@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from imageloom.evaluate.slices import VALUES, Cut, cut
+
+
+def values(rows: list[dict], **of: object) -> dict[str, tuple[int, float]]:
+    """Each slice's pictures and accuracy; every other picture is answered rightly."""
+    right = np.arange(len(rows)) % 2 == 0
+    return {each.value: (each.pictures, each.accuracy.value) for each in cut(rows, right, [Cut(**of)])}
+
+
+def test_pictures_are_cut_by_host_the_commonest_first():
+    rows = [{"url": f"https://{name}.example:8080/x"} for name in ("b", "b", "a")] + [{"url": "file:data/y.png"}]
+    assert values(rows, column="host") == {"b.example": (2, 0.5), "a.example": (1, 1.0), "file": (1, 0.0)}
+
+
+def test_size_is_the_shorter_side_and_many_sizes_are_put_into_ranges():
+    rows = [{"width": 100 + number, "height": 300} for number in range(100)]
+    found = values(rows, column="size")
+    numbers = {name: number for name, (number, _) in found.items()}
+    assert numbers == {"below 125": 25, "from 125 below 150": 25, "from 150 below 174": 24, "from 174": 26}
+    few = [{"width": 500, "height": side} for side in (100, 300, 100)]
+    assert values(few, column="size") == {"100": (2, 1.0), "300": (1, 0.0)}
+
+
+def test_crawls_are_counted_from_one_and_come_in_their_order():
+    rows = [{"crawl": number} for number in (1, 0, 1, 1)]
+    assert list(values(rows, column="crawl")) == ["1", "2"]
+
+
+def test_a_part_of_a_column_is_found_by_a_pattern():
+    rows = [{"title": title} for title in ("Cell 1, monocrystalline", "Cell 2, polycrystalline", "no cell", None)]
+    found = values(rows, column="title", match="(mono|poly)crystalline")
+    assert found == {"mono": (1, 1.0), "poly": (1, 0.0), "not stated": (2, 0.5)}
+
+
+def test_rare_values_are_put_together_and_none_is_lost():
+    rows = [{"author": name} for name in [*"aaabbbccc", *map(str, range(20))]] + [{"author": None}]
+    found = values(rows, column="author")
+    assert len(found) == VALUES + 2
+    assert list(found)[:3] == ["a", "b", "c"]
+    assert found["15 others"][0] == 15
+    assert sum(number for number, _ in found.values()) == len(rows)
+
+
+def test_slices_have_the_interval_of_their_own_number():
+    few, many = (
+        cut([{"source": "x"}] * number, np.ones(number, bool), [Cut(column="source")])[0] for number in (3, 300)
+    )
+    assert few.accuracy.low == pytest.approx(0.4385, abs=1e-4)
+    assert many.accuracy.low == pytest.approx(0.9874, abs=1e-4)
+
+
+def test_a_name_alone_is_a_cut_and_a_wrong_one_is_refused():
+    assert Cut.model_validate("licence") == Cut(column="licence")
+    with pytest.raises(ValidationError, match="must be one of host, size"):
+        Cut.model_validate("colour")
+    with pytest.raises(ValidationError, match="regular expression"):
+        Cut(column="title", match="(mono")

@@ -1,0 +1,77 @@
+"""int8 holds on other pictures than the demo's: drawn digits, and pieces of photographs, on the packaged MobileNetV2.
+
+Both sets are made from what scikit-learn ships: its 8 x 8 digits drawn larger in colours, and pieces cut from its two
+sample photographs, whose class is the side on which they lie.
+"""
+
+import csv
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from projects import Project
+
+pytestmark = pytest.mark.slow
+
+SIZE = 96
+EACH = 120  # pictures a class
+
+
+def digits() -> Iterator[tuple[str, list[bytes]]]:
+    from sklearn.datasets import load_digits
+
+    data, random = load_digits(), np.random.default_rng(0)
+    for digit in range(10):
+        drawn = []
+        for image in data.images[data.target == digit][:EACH]:
+            ink, paper = random.integers(0, 110, 3), random.integers(150, 256, 3)
+            share = (image / 16)[..., None]
+            drawn.append(encoded(Image.fromarray((paper + share * (ink - paper)).astype(np.uint8)), 80))
+        yield f"digit {digit}", drawn
+
+
+def pieces() -> Iterator[tuple[str, list[bytes]]]:
+    from sklearn.datasets import load_sample_images
+
+    photographs, random = load_sample_images().images, np.random.default_rng(1)
+    for turns in range(4):
+        cut = []
+        for number in range(EACH):
+            photograph, side = photographs[number % 2], int(random.integers(120, 260))
+            top, left = (int(random.integers(0, length - side)) for length in photograph.shape[:2])
+            piece = np.rot90(photograph[top : top + side, left : left + side], turns)
+            cut.append(encoded(Image.fromarray(np.ascontiguousarray(piece)), 112))
+        yield f"{turns} quarter turns", cut
+
+
+def encoded(image: Image.Image, size: int) -> bytes:
+    file = io.BytesIO()
+    image.resize((size, size), Image.Resampling.BICUBIC).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("pictures", "least"), [(digits, 0.8), (pieces, 0.7)])
+def test_int8_is_as_right_as_float32_within_a_point(pictures, least, tmp_path):
+    classes = dict(pictures())
+    project = Project(
+        tmp_path / "set",
+        classes=[{"name": name} for name in classes],
+        backbone={"image_size": SIZE},
+        split={"method": "stratified", "validation": 0.15, "test": 0.4},
+        export={"formats": ["int8"], "check": 1000},
+    )
+    for name, content in classes.items():
+        project.add(name, content)
+    for stage in ("backbone", "embed", "clean", "split", "train", "export"):
+        subprocess.run([sys.executable, "-m", "imageloom.cli", stage, "-C", str(project.paths.root)], check=True)
+    with (project.paths.reports / "export.csv").open(encoding="utf-8") as file:
+        rows = {row["format"]: row for row in csv.DictReader(file)}
+    assert int(rows["int8"]["pictures"]) == pytest.approx(0.4 * EACH * len(classes), rel=0.02)
+    right = {name: float(row["accuracy"]) for name, row in rows.items()}
+    assert right["float32"] >= least
+    assert right["int8"] >= right["float32"] - 0.01
+    assert int(rows["int8"]["bytes"]) <= int(rows["float32"]["bytes"]) / 3
