@@ -38,6 +38,9 @@ SETTINGS = {
     "PYTHONUNBUFFERED": "1",
 }
 
+# Has MLflow show its pages about runs and models; it opens those about chatbots otherwise.
+TRAINING = "?workflowType=machine_learning"
+
 
 class CannotStartError(Exception):
     """What is in the way, and what to do about it."""
@@ -184,8 +187,8 @@ def _runs_page(mlflow: str, experiment: str) -> str:
         with opener.open(f"{mlflow}/api/2.0/mlflow/experiments/get-by-name?{name}", timeout=10) as response:
             number = json.load(response)["experiment"]["experiment_id"]
     except (OSError, ValueError, KeyError, TypeError):
-        return f"{mlflow}/#/experiments"
-    return f"{mlflow}/#/experiments/{number}/runs"
+        return f"{mlflow}/#/experiments{TRAINING}"
+    return f"{mlflow}/#/experiments/{number}/runs{TRAINING}"
 
 
 def _check_port(host: str, port: int, name: str, option: str) -> None:

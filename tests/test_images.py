@@ -1,5 +1,7 @@
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -91,6 +93,39 @@ def test_a_large_jpeg_shrunk_by_its_decoder_is_the_same_picture():
     data = encoded(large, "JPEG", quality=95)
     slow = np.asarray(Image.open(io.BytesIO(data)).convert("RGB").resize((50, 50), Image.Resampling.BILINEAR))
     assert close(images.load(data, 50, "stretch"), slow, 2)
+
+
+def test_a_picture_is_shrunk_to_the_same_bytes_where_the_system_has_no_files_in_memory(monkeypatch):
+    data = encoded(Image.fromarray(PICTURE).resize((600, 400)), "JPEG")
+    shrunk, info = images.shrink(data, 100)
+    assert Image.open(io.BytesIO(shrunk)).size == (info.width, info.height) == (150, 100)
+    monkeypatch.delattr("os.memfd_create", raising=False)
+    assert images.shrink(data, 100) == (shrunk, info)
+
+
+FAULTS = """
+import io, resource, sys
+from PIL import Image
+from imageloom import images
+
+file = io.BytesIO()
+Image.new("RGB", (900, 600), "red").save(file, "JPEG")
+images.keep_memory(int(sys.argv[1]))
+for number in range(30):
+    if number == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    images.shrink(file.getvalue(), 400)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count pages in other ways")
+def test_memory_that_is_kept_is_not_asked_for_again():
+    pages = [
+        float(subprocess.run([sys.executable, "-c", FAULTS, blocks], capture_output=True, check=True).stdout)
+        for blocks in ("0", "3")
+    ]
+    assert pages[0] > 100 > 20 > pages[1]
 
 
 def test_memory_of_the_answer_is_the_callers_to_keep():

@@ -104,14 +104,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         ImageloomError: The disk is full, or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    folder = path.parent
+    temporary = folder / f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp"
     try:
-        with _faults_of_writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            temporary.replace(path)
-    finally:
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except BaseException as fault:
         temporary.unlink(missing_ok=True)
+        if isinstance(fault, OSError) and fault.errno in _WRITE_FAULTS:
+            raise write_fault(path, fault) from fault
+        raise
 
 
 @contextmanager
@@ -152,7 +156,7 @@ def replace_folder(path: Path, new: Path) -> None:
 
 
 def restore_folder(path: Path) -> None:
-    """Brings back what was at `path` where a new folder was to replace it and did not; else removes it."""
+    """Brings the old folder back where a killed process left none in its place; removes it where there is a new one."""
     old = _aside(path)
     if old.exists() and not path.exists():
         old.replace(path)

@@ -219,30 +219,38 @@ def _checked(
     # A misspelt key comes before the needed one that it leaves missing.
     first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
     location = (section, *first["loc"])
-    unknown = first["type"] == "extra_forbidden"
-    line = _line_of(node, location)
-    where = ".".join(name for name, _, _ in _way(node, location)) or ".".join(str(part) for part in location)
+    where = "" if first["type"] == "missing" else ".".join(name for name, _, _ in _way(node, location))
+    where = where or ".".join(str(part) for part in location)
+    message, hint = _told(first, _written(node, location), model, value)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if unknown:
-        known = _known_keys(model, value, first["loc"])
-        message, hint = "unknown key", nearest(str(location[-1]), known)
-    else:
-        message = first["msg"].removeprefix("Value error, ")
-        message = message[:1].lower() + message[1:]
-        hint = str(first.get("ctx", {}).get("hint", "")) or _help_for(model, value, first["loc"])
-        if first["type"] == "missing":
-            where, message = ".".join(str(part) for part in location), "is needed"
-        elif first["type"] == "list_type":
-            message, hint = "must be a list", hint or "begin each entry with `- `"
-        elif first["type"] == "model_type":
-            known = _known_keys(model, value, (*first["loc"], ""))
-            message, hint = "must be keys with values", f"known are: {', '.join(known)}"
-        elif first["type"] == "string_type" and (kind := _READ_AS.get(type(first["input"]))):
-            text = _written(node, location) or str(first["input"])
-            message, hint = f"must be text, and YAML reads {text} as a {kind}", f'put it in quotes: "{text}"'
-        elif not isinstance(first["input"], dict | list):
-            message += f", not {first['input']!r}"
-    raise ParamsError(f"{path.name}:{line}: {where}: {message}{more}", hint)
+    raise ParamsError(f"{path.name}:{_line_of(node, location)}: {where}: {message}{more}", hint)
+
+
+def _told(problem: Any, written: str, model: type[BaseModel], value: Any) -> tuple[str, str]:
+    """Message and hint for what pydantic finds wrong.
+
+    Args:
+        problem: What it found, as `ValidationError.errors` gives it.
+        written: The value as it stands in the file.
+        model: What the section, or an entry of it, must be.
+        value: The section as it was read.
+    """
+    kind, loc, found = problem["type"], problem["loc"], problem["input"]
+    hint = str(problem.get("ctx", {}).get("hint", "")) or _help_for(model, value, loc)
+    if kind == "extra_forbidden":
+        return "unknown key", nearest(str(loc[-1]), _known_keys(model, value, loc))
+    if kind == "missing":
+        return "is needed", hint
+    if kind == "list_type":
+        return "must be a list", hint or "begin each entry with `- `"
+    if kind == "model_type":
+        return "must be keys with values", f"known are: {', '.join(_known_keys(model, value, (*loc, '')))}"
+    if kind == "string_type" and type(found) in _READ_AS:
+        text = written or str(found)
+        return f"must be text, and YAML reads {text} as a {_READ_AS[type(found)]}", f'put it in quotes: "{text}"'
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return message + ("" if isinstance(found, dict | list) else f", not {found!r}"), hint
 
 
 def _fields(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_pages_answer_where_it_says(ui: Ui) -> None:
         with urllib.request.urlopen(address, timeout=20) as response:
             assert response.status == 200
             assert b"<html" in response.read().lower()
-    assert f"http://127.0.0.1:{ui.mlflow_port}/#/experiments  results" in ui.said()
+    assert f"http://127.0.0.1:{ui.mlflow_port}/#/experiments?workflowType=machine_learning  " in ui.said()
 
 
 def test_schedule_is_nightly_at_first(ui: Ui) -> None:
@@ -162,7 +162,8 @@ def test_ctrl_c_ends_everything_and_a_changed_schedule_survives(ui: Ui) -> None:
     assert ui.deployment()["paused"]
     assert ui.state(first) == "Cancelled"
     assert ui.runs("scrape")[0]["state_name"] == "Cancelled"
-    assert f"http://127.0.0.1:{ui.mlflow_port}/#/experiments/{experiment}/runs  results" in ui.said()
+    page = f"http://127.0.0.1:{ui.mlflow_port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    assert f"{page}  results" in ui.said()
 
 
 def test_killed_recrawl_does_not_hold_up_the_next(ui: Ui) -> None:

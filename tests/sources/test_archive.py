@@ -165,6 +165,20 @@ def test_names_in_any_script_are_read_and_those_that_do_not_say_their_encoding_b
     assert list(read_all(entry(names_encoding="gbk"), put(tmp_path, windows))) == ["狗/1.png"]
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "idna", "undefined"])
+def test_names_in_another_encoding_than_was_said_are_an_error(tmp_path: Path, encoding: str) -> None:
+    windows = zipped({"xx/1.png": b"1"}).replace(b"xx", "狗".encode("gbk"))
+    with pytest.raises(DataError, match=r"^scrape\.sources\.0\.path: data/pictures/a\.dat: names in it") as fault:
+        listing(entry(names_encoding=encoding), put(tmp_path, windows))
+    assert "names_encoding" in fault.value.hint
+
+
+def test_what_is_no_encoding_of_text_is_refused() -> None:
+    for name in ("hex", "klingon"):
+        with pytest.raises(ValueError, match="must be an encoding"):
+            registry.read(entry(names_encoding=name))
+
+
 def test_damaged_members_are_told_and_the_others_read(tmp_path: Path) -> None:
     noise = os.urandom(1000)
     content = bytearray(zipped({"cat/1.png": noise, "cat/2.png": b"2"}, zipfile.ZIP_STORED))

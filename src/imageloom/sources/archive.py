@@ -1,12 +1,11 @@
 """Pictures in an archive: read from it without unpacking it to files."""
 
-import codecs
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from imageloom.console import warn
 from imageloom.errors import DataError
@@ -14,14 +13,7 @@ from imageloom.params import UNLABELLED
 from imageloom.sources import folder, local, members, storage
 from imageloom.sources.members import Member
 from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
-
-
-def _encoding(name: str) -> str:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise ValueError("must be an encoding, such as gbk") from None
-    return name
+from imageloom.sources.values import Encoding
 
 
 class Archive(Source):
@@ -32,7 +24,7 @@ class Archive(Source):
     inside: str = Field(default="", description="Folder inside it that holds a folder for each class, if not the top.")
     class_name: str | None = Field(default=None, description="Class of every picture in it; else its folder's name.")
     pool: bool = Field(default=False, description="Take every picture in it without a label.")
-    names_encoding: Annotated[str, AfterValidator(_encoding)] | None = Field(
+    names_encoding: Encoding | None = Field(
         default=None, description="Encoding of the names in it where it does not say so, such as gbk."
     )
     max_unpacked: int = Field(

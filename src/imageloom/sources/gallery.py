@@ -5,12 +5,13 @@ from contextlib import aclosing
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from imageloom.errors import DataError
 from imageloom.params import folder_safe
-from imageloom.sources.page import is_encoding, is_selector
+from imageloom.sources.page import is_selector
 from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
+from imageloom.sources.values import Encoding, OneOrMore
 from imageloom.sources.walk import Walk
 
 
@@ -26,21 +27,10 @@ def _address(text: str) -> str:
     return text
 
 
-def _encoding(name: str) -> str:
-    if not is_encoding(name):
-        raise ValueError("must be an encoding, such as gbk")
-    return name
-
-
-def _several(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 Selector = Annotated[str, AfterValidator(_selector)]
 Address = Annotated[str, AfterValidator(_address)]
-Encoding = Annotated[str, AfterValidator(_encoding)]
 ByClass = dict[Annotated[str, AfterValidator(folder_safe)], Address]
-Attributes = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_several), Field(min_length=1)]
+Attributes = Annotated[list[Annotated[str, Field(min_length=1)]], OneOrMore, Field(min_length=1)]
 
 
 def _shape(value: object) -> str:
@@ -56,7 +46,7 @@ class Gallery(Source):
 
     kind: Literal["gallery"] = Field(description="Pages of pictures on the web.")
     start: Start = Field(description="First page: one address with {class} in it, or `class: address` for each class.")
-    follow: Annotated[list[Selector], BeforeValidator(_several)] = Field(
+    follow: Annotated[list[Selector], OneOrMore] = Field(
         default=[],
         max_length=3,
         description="CSS selectors of links to the pages that show the item, one a level deep.",

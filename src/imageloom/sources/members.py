@@ -50,7 +50,8 @@ def opened(
         folder: Where a compressed tar is unpacked, to one file that has no name.
 
     Raises:
-        DataError: It is damaged, is no archive, or unpacks to more than `max_unpacked`; from the iterator as well.
+        DataError: It is damaged, is no archive, has names in another encoding, or unpacks to more than
+            `max_unpacked`; from the iterator as well.
         ImageloomError: The disk is full.
     """
     with ExitStack() as stack:
@@ -147,6 +148,9 @@ def _written(folder: Path, write: Callable[[], Any]) -> Any:
 def _told(where: str) -> Iterator[None]:
     try:
         yield
+    except UnicodeError as fault:
+        hint = "set names_encoding to what they are in, such as gbk; else make the archive again"
+        raise DataError(f"{where}: names in it cannot be read: {fault}", hint) from None
     except _FAULTS as fault:
         raise _damaged(where, str(fault)) from None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin
 
 from imageloom.fetch.http import Fetched
+from imageloom.sources.values import is_encoding
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -53,6 +54,15 @@ class Page:
 
         return LexborHTMLParser(self.html)
 
+    @cached_property
+    def _base(self) -> str:
+        """What the page's links are relative to."""
+        base = self._tree.css_first("base[href]")
+        try:
+            return urljoin(self.url, base.attributes.get("href") or "") if base else self.url
+        except ValueError:
+            return self.url
+
     def select(self, selector: str) -> "list[LexborNode]":
         """The elements that a CSS selector finds, in the page's order."""
         return self._tree.css(selector)
@@ -61,10 +71,8 @@ class Page:
         """A link's whole address without its fragment; None for what is not on the web, such as `data:`."""
         from yarl import URL
 
-        base = self._tree.css_first("base[href]")
         try:
-            start = urljoin(self.url, base.attributes.get("href") or "") if base else self.url
-            address = str(URL(urldefrag(urljoin(start, link.strip())).url))
+            address = str(URL(urldefrag(urljoin(self._base, link.strip())).url))
         except ValueError:
             return None
         return address if address.startswith(("http://", "https://")) else None
@@ -93,14 +101,6 @@ def read_page(fetched: Fetched, encoding: str | None = None) -> Page:
     head = body[:2048].decode("latin-1")
     named = _CHARSET.search(fetched.content_type) or _DECLARED.search(head) or _CHARSET.search(head)
     return Page(fetched.final_url, body.decode(_codec(named[1]) if named else "utf-8", "replace"))
-
-
-def is_encoding(name: str) -> bool:
-    """Whether text can be in an encoding of this name."""
-    try:
-        return codecs.lookup(name)._is_text_encoding
-    except LookupError:
-        return False
 
 
 def is_selector(text: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from imageloom.console import warn
 from imageloom.errors import DataError
@@ -15,6 +15,7 @@ from imageloom.fetch.http import Http
 from imageloom.fetch.status import Status
 from imageloom.params import folder_safe
 from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
+from imageloom.sources.values import OneOrMore
 
 # Licences by Creative Commons' own short names; `pdm` is all that is marked as in the public domain.
 Licence = Literal["by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd", "cc0", "pdm"]
@@ -22,10 +23,6 @@ Licence = Literal["by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd", "cc0"
 Query = dict[str, str]
 
 IDLE_PAGES = 3  # answers in a row without a new picture, after which nothing new is expected
-
-
-def _several(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 def _address(text: str) -> str:
@@ -39,7 +36,7 @@ def _shape(value: object) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-Terms = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_several), Field(min_length=1)]
+Terms = Annotated[list[Annotated[str, Field(min_length=1)]], OneOrMore, Field(min_length=1)]
 ByClass = dict[Annotated[str, AfterValidator(folder_safe)], Terms]
 Search = Annotated[Annotated[Terms, Tag("every")] | Annotated[ByClass, Tag("each")], Discriminator(_shape)]
 

@@ -1,0 +1,30 @@
+"""Values that several kinds of sources take."""
+
+import codecs
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+
+
+def is_encoding(name: str) -> bool:
+    """Whether text can be in an encoding of this name."""
+    try:
+        return codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        return False
+
+
+def _encoding(name: str) -> str:
+    if not is_encoding(name):
+        raise ValueError("must be an encoding, such as gbk")
+    return name
+
+
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
+
+# Of a list of texts: one may be given without the brackets.
+OneOrMore = BeforeValidator(_several)
