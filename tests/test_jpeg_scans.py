@@ -75,3 +75,11 @@ def test_only_pictures_that_are_decoded_whole_are_held():
     assert images.pixels_held(encoded(progressive=True)) == images.pixels_held(png.getvalue()) == 640 * 480
     with pytest.raises(ImageError):
         images.pixels_held(b"hello")
+
+
+def test_fill_bytes_do_not_keep_it_busy():
+    data = b"\xff\xd8" + b"\xff" * 5_000_000
+    started = time.process_time()
+    assert jpeg_scans.scans(data, 50) == 1
+    assert jpeg_scans.scans(data + encoded()[2:], 50) == 1
+    assert time.process_time() - started < 1

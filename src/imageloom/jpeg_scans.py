@@ -8,7 +8,7 @@ of scans would keep a processor busy for hours.
 import re
 
 # From the compressed data to the next marker that is not part of them: not a stuffed 0, a restart or a fill byte.
-_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd8-\xfe])")
+_MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)

@@ -12,7 +12,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import BadRequest, Error
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
 
 from imageloom.serving import headers, problems
 from imageloom.serving.gate import Gate
@@ -62,7 +62,10 @@ class Request(HTTPRequestParser):
 
     def received(self, data: bytes) -> int:
         """Takes the next bytes; gives how many of them belong to this request."""
-        consumed: int = super().received(data)
+        try:
+            consumed: int = super().received(data)
+        except ValueError:  # a Content-Length of more digits than Python reads
+            self.error, self.completed, consumed = BadRequest("Content-Length is no length"), True, len(data)
         if self.chunked and not self.completed:
             self._check_chunks(self.body_rcv)
         if self.completed:
@@ -74,6 +77,12 @@ class Request(HTTPRequestParser):
         return now - self.began > SECONDS_TO_RECEIVE + self.body_bytes_received / BYTES_PER_SECOND
 
     def _check_chunks(self, receiver: ChunkedReceiver) -> None:
+        if "CONTENT_LENGTH" in self.headers:  # a proxy before us may believe the other of the two: RFC 9112, 6.1
+            self.error = BadRequest("the length of the body is given twice")
+            self.completed = True
+        if receiver.chunk_remainder > self.adj.max_request_body_size:
+            self.error = RequestEntityTooLarge("a chunk is larger than what is allowed")
+            self.completed = True
         overhead = self.body_bytes_received - len(receiver)
         if overhead > _FREE_OVERHEAD + _OVERHEAD * len(receiver):
             self.error = BadRequest("the body comes in chunks that are too small")

@@ -74,7 +74,7 @@ def _check_listing(data: bytes) -> None:
 def _is_picture(info: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(info.filename)
     hidden = path.name.startswith(".") or "__MACOSX" in path.parts
-    return not info.is_dir() and not hidden and path.suffix.lower() in images.EXTENSIONS
+    return not info.filename.endswith("/") and not hidden and path.suffix.lower() in images.EXTENSIONS
 
 
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes | ZipError:
