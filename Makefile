@@ -18,7 +18,7 @@ help:
 	@echo "make serve   answer predictions at http://127.0.0.1:$(PORT)"
 	@echo "make ui      Prefect and MLflow in the browser, and the nightly recrawl"
 	@echo "make demo    look at the demo's gallery in a browser"
-	@echo "make torture  the kill loops at full length"
+	@echo "make torture  the kill loops and 20,000 mutated requests"
 	@echo "make lint    ruff and mypy;  make format  lets ruff mend what it can"
 	@echo "make bench   every benchmark;  make bench-embed, bench-pipeline, bench-crawl  one of them"
 	@echo "make lock    resolve the dependencies anew;  make clean  remove what can be made again"
@@ -35,7 +35,7 @@ test-unit: $(STAMP)
 
 # What `make test` runs in a shortened form, at full length.
 torture: $(STAMP)
-	@IMAGELOOM_TORTURE=1 pytest tests/test_resume.py
+	@IMAGELOOM_TORTURE=1 pytest tests/test_resume.py tests/serving/test_hostile.py
 
 lint: $(STAMP)
 	@ruff check .

@@ -222,3 +222,14 @@ def outcome(look, data: bytes) -> str:
     except ImageError as fault:
         return fault.kind
     return "fine"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "PPM"])
+def test_extension_is_the_one_that_a_crawled_picture_gets(kind):
+    data = encoded(Image.fromarray(PICTURE), kind)
+    assert images.extension(data) == images.inspect(data).extension
+
+
+def test_what_is_no_picture_has_no_extension():
+    with pytest.raises(ImageError):
+        images.extension(b"hello")

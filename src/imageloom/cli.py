@@ -169,7 +169,7 @@ def _quiet() -> None:
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # images.py has a limit of its own
-    for module in ("tensorflow", "tf_keras", "tensorflow_hub", "google", "mlflow", "jax"):
+    for module in ("tensorflow", "tf_keras", "tensorflow_hub", "google", "mlflow", "jax", "PIL"):
         warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
 
 

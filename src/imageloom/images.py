@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from imageloom import jpeg_scans
 from imageloom.errors import ImageError
 
 Aspect = Literal["crop", "pad", "stretch"]
@@ -53,6 +54,11 @@ SHRUNK_QUALITY = 92  # of JPEG, above what the web sends
 # Twice 8K video and more than any phone camera of today; above it a small file can ask for gigabytes.
 MAX_PIXELS = 80_000_000
 
+# Of a JPEG. Progressive ones have about ten, and each costs as much as a decoding of the picture.
+MAX_SCANS = 50
+
+_JPEG = b"\xff\xd8"
+
 
 @dataclass(frozen=True)
 class ImageInfo:
@@ -81,6 +87,29 @@ def inspect(data: bytes) -> ImageInfo:
     if _orientation(image) in _LYING:
         width, height = height, width
     return ImageInfo(width, height, name, FORMATS[name])
+
+
+def extension(data: bytes) -> str:
+    """The extension of a picture's file, by its header.
+
+    Raises:
+        ImageError: It is no picture, or has more than `MAX_PIXELS` pixels or `MAX_SCANS` scans.
+    """
+    return FORMATS[_open(data).format or ""]
+
+
+def pixels_held(data: bytes) -> int:
+    """How many pixels must be in memory at once while the picture is decoded, by its header.
+
+    None to speak of for a JPEG of one scan, which is scaled down line by line; all of them for any other picture.
+
+    Raises:
+        ImageError: It is no picture, or has more than `MAX_PIXELS` pixels or `MAX_SCANS` scans.
+    """
+    if data.startswith(_JPEG) and jpeg_scans.scans(data, MAX_SCANS) == 1:
+        return 0
+    width, height = _open(data).size
+    return width * height
 
 
 def proportion(data: bytes) -> float:
@@ -166,6 +195,8 @@ def _open(data: bytes) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width} x {height} pixels are more than the {MAX_PIXELS:,} allowed", "bomb")
+    if image.format in ("JPEG", "MPO") and jpeg_scans.scans(data, MAX_SCANS) > MAX_SCANS:
+        raise ImageError(f"more than the {MAX_SCANS} scans allowed", "bomb")
     return image
 
 

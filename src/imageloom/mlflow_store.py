@@ -96,6 +96,25 @@ def exported_folder(model: str, root: Path) -> Path:
     return found[0].parent
 
 
+def run_of(model: str) -> str | None:
+    """The run that a registered model was logged in, in the store that `exported_folder` has just opened."""
+    with quiet():
+        import mlflow
+
+        name, _, alias = model.partition("@")
+        client = mlflow.MlflowClient()
+        if alias:
+            return client.get_model_version_by_alias(name, alias).run_id
+        name, _, version = model.rpartition("/")
+        return client.get_model_version(name, version).run_id
+
+
+def database(root: Path) -> Path | None:
+    """The file that the project's store is, where it is one."""
+    scheme, _, path = absolute(_uri(root), root).partition(":///")
+    return Path(path) if scheme == "sqlite" else None
+
+
 def _uri(root: Path) -> str:
     """The address of the store."""
     if not (root / "params.yaml").exists():

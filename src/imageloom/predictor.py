@@ -77,6 +77,8 @@ class Predictor:
         'functional'
     """
 
+    _map: int | None = None
+
     def __init__(self, folder: Path, format: str = "float32") -> None:
         self.card = card.read(folder)
         self.names, self.labels, self.version = self.card.names, self.card.labels, self.card.version
@@ -85,6 +87,11 @@ class Predictor:
         self._known, self._head = entry["known"], folder / entry["head"]
         self._detector = Detector.load(folder / entry["ood"], "export")
         self.open_model(folder / entry["file"], entry)
+
+    @property
+    def has_map(self) -> bool:
+        """Whether heat maps come from the map that the network pools, which takes no longer than an answer."""
+        return self._map is not None
 
     def open_model(self, path: Path, entry: dict[str, Any]) -> None:
         """Makes ready what `run` needs.

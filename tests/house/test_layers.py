@@ -10,7 +10,17 @@ from pydantic import BaseModel
 from imageloom.cli import COMMANDS, STAGES
 
 GROUND = {"errors", "params", "files", "images", "engine", "tables", "console", "quiet", "graphs", "features"}
-GROUND |= {"arrays", "card", "heatmap", "ood", "schema", "tflite_graph", "tflite_metadata", "mlflow_store"}
+GROUND |= {
+    "arrays",
+    "jpeg_scans",
+    "card",
+    "heatmap",
+    "ood",
+    "schema",
+    "tflite_graph",
+    "tflite_metadata",
+    "mlflow_store",
+}
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
 STAGE_MODULES = {module.removeprefix("imageloom.") for module in STAGES.values()}
 CLIENTS = {"compare", "predict", "predictor", "runtimes", "serving", "summary"}

@@ -12,12 +12,12 @@ import pytest
 
 
 @contextmanager
-def _serving(model: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen]]:
+def _serving(model: Path, *options: str, cwd: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
     command = [sys.executable, "-m", "imageloom.cli", "serve", "--port", "0", "--model", str(model), *options]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", cwd=cwd)
     try:
         line = server.stdout.readline()
-        address = re.search(r"http://\S+", line)
+        address = re.search(r"http://[^\s,]+", line)
         assert address, line + server.stderr.read()
         yield address[0], server
     finally:
@@ -37,3 +37,40 @@ def address(exported_model: Path) -> Iterator[str]:
     """Where the model of `exported_model` is served."""
     with _serving(exported_model, "--threads", "2") as (url, _):
         yield url
+
+
+# The command, with less patience for slow senders than it has in earnest.
+_IMPATIENT = """
+import sys
+from imageloom import cli
+from imageloom.serving import channel
+channel.SECONDS_TO_RECEIVE = float(sys.argv.pop(1))
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def serving_slowly_for(exported_model: Path):
+    """Starts a server that waits so many seconds for a request to come in; gives its address."""
+
+    @contextmanager
+    def start(seconds: float) -> Iterator[str]:
+        command = [
+            sys.executable,
+            "-c",
+            _IMPATIENT,
+            str(seconds),
+            "serve",
+            "--port",
+            "0",
+            "--model",
+            str(exported_model),
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as server:
+            try:
+                yield re.search(r"http://[^\s,]+", server.stdout.readline())[0]
+            finally:
+                server.terminate()
+                server.communicate(timeout=20)
+
+    return start

@@ -29,12 +29,12 @@ def test_signal_ends_it_quietly(serving, exported_model, number, code):
 
 def test_no_heavy_library_is_loaded_while_it_serves(exported_model):
     script = """
-import atexit, os, sys, threading, time, urllib.request
+import os, re, sys, threading, urllib.request
 from imageloom import cli, console
 def probe(line, say=console.say):
     say(line)
     if "http" in line:
-        threading.Thread(target=lambda: ask(line.split()[-1])).start()
+        threading.Thread(target=lambda: ask(re.search(r"http://[\\w.:]+", line)[0])).start()
 def ask(address):
     body = bytes.fromhex(sys.argv[2])
     urllib.request.urlopen(address + "/predict", body).read()

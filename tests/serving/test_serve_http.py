@@ -1,5 +1,6 @@
 """The server answers as the command line and the predictor do, and tells every fault in one shape."""
 
+import contextlib
 import io
 import json
 import random
@@ -21,7 +22,7 @@ from PIL import Image
 from imageloom import heatmap
 from imageloom.predictor import Predictor
 from imageloom.serving import forms
-from imageloom.serving.app import MAX_BYTES
+from imageloom.serving.settings import MAX_BYTES
 
 COLOURS = {"红": (240, 20, 10), "green": (20, 230, 10), "blue": (10, 20, 240)}
 
@@ -107,7 +108,7 @@ def test_top_k_limits_the_answer(address):
         assert len(content["predictions"]) == number
 
 
-@pytest.mark.parametrize("value", ["0", "4", "-1", "two", "", "1.0", "9" * 5000, "%ff", "٣", "1_0"])
+@pytest.mark.parametrize("value", ["0", "4", "-1", "two", "", "1.0", "9" * 5000, "٣", "1_0"])
 def test_bad_top_k_is_refused(address, value):
     reply, body = ask(address, f"/predict?top_k={quote(value, safe='%')}", RED)
     assert "from 1 to 3" in assert_problem(reply, body, 400)
@@ -134,6 +135,10 @@ def test_heat_map_of_a_class_that_is_none_and_of_no_picture_is_refused(address):
     assert_problem(*ask(address, "/heatmap", b"<html>404</html>"), 415)
     assert_problem(*ask(address, "/heatmap", RED[:60]), 422)
     assert_problem(*ask(address, "/heatmap", b""), 400)
+
+
+def test_parameter_that_is_not_utf_8_is_refused(address):
+    assert "top_k is not UTF-8" in assert_problem(*ask(address, "/predict?top_k=%ff", RED), 400)
 
 
 def test_labels_come_in_the_models_order(address):
@@ -184,15 +189,14 @@ def test_body_that_is_no_picture_is_told_so(address, body, status):
 @pytest.mark.parametrize(
     ("parts", "detail"),
     [
-        ([], "found 0"),
-        ([("note", None, b"hello")], "found 0"),
-        ([("a", "a.png", RED), ("b", "b.png", RED)], "found 2"),
-        ([("a", "a.png", b"")], "no picture in the body"),
-        ([("a; filename=b", None, RED)], "found 0"),
+        ([], "holds no file"),
+        ([("note", None, b"hello")], "holds no file"),
+        ([("a", "a.png", b"")], "its files are empty"),
+        ([("a; filename=b", None, RED)], "holds no file"),
         ([("note", None, b"")] * 200, "segment count exceeded"),
     ],
 )
-def test_form_without_exactly_one_file_is_refused(address, parts, detail):
+def test_form_without_a_file_is_refused(address, parts, detail):
     body, content_type = form(*parts)
     assert detail in assert_problem(*ask(address, "/predict", body, Content_Type=content_type), 400)
 
@@ -206,17 +210,17 @@ def test_form_may_hold_other_fields_beside_the_file(address):
 
 def test_form_gives_the_files_bytes_unchanged():
     content = b"\r\n--x\r\n\r\n--x-\r\r\n\n --x-1\r\n" + bytes(range(256))
-    body, content_type = form(("a", None, b"1"), ("f", "f", content))
-    assert forms.picture(content_type, body) == content
-    assert (
-        forms.picture('Multipart/Form-Data; charset=none; boundary="x-1"', b"preamble\r\n" + body + b"rest") == content
-    )
+    body, content_type = form(("a", None, b"1"), ("f", "玫瑰.png", content))
+    expected = [forms.File("f", "玫瑰.png", content)]
+    assert forms.files(content_type, body) == expected
+    other = 'Multipart/Form-Data; charset=none; boundary="x-1"'
+    assert forms.files(other, b"preamble\r\n" + body + b"rest") == expected
 
 
 def test_names_in_any_encoding_are_no_fault_of_the_form():
     for name in ("卡特.jpg".encode(), "卡特.jpg".encode("gbk"), b"\xff\xfe.jpg", b'a\\".jpg', b"", b"%22.jpg"):
         body, content_type = form(("f", "NAME", b"content"))
-        assert forms.picture(content_type, body.replace(b"NAME", name)) == b"content"
+        assert forms.files(content_type, body.replace(b"NAME", name))[0].data == b"content"
 
 
 FILE = b'--x-1\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
@@ -239,8 +243,8 @@ def test_no_form_keeps_the_server_busy(head, filling):
     """Of the largest size; Bottle's own parser takes a minute for the first."""
     body = head + filling * ((MAX_BYTES - len(head)) // len(filling))
     started = time.process_time()
-    with pytest.raises(forms.FormError):
-        forms.picture("multipart/form-data; boundary=x-1", body)
+    with contextlib.suppress(forms.FormError):
+        assert forms.files("multipart/form-data; boundary=x-1", body) == []
     assert time.process_time() - started < 1
 
 
@@ -301,9 +305,10 @@ def test_unknown_path_and_method_have_the_same_shape(address):
     assert_problem(*ask(address, "/static/../app.py"), 404)
     assert_problem(*ask(address, "/static/app.py"), 404)
     assert_problem(*ask(address, "/%ff%00"), 404)
-    reply, body = ask(address, "/predict")
+    reply, body = ask(address, "/heatmap")
     assert_problem(reply, body, 405)
     assert reply.headers["Allow"] == "POST"
+    assert_problem(*ask(address, "/predict", method="DELETE"), 405)
 
 
 def test_page_may_load_nothing_but_its_own_files(address):

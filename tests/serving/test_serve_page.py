@@ -1,13 +1,17 @@
 """The page in a real browser: pictures come in by drop, choice and paste, and labels go out as text."""
 
 import base64
+import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from skips import skip_or_fail
 from test_serve_http import COLOURS, RED, encoded
+
+from imageloom.serving import tokens
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -23,6 +27,43 @@ TRANSFER = """([pictures, kind]) => {
         ? new ClipboardEvent(kind, { ...options, clipboardData: transfer })
         : new DragEvent(kind, { ...options, dataTransfer: transfer });
     document.getElementById("drop").dispatchEvent(event);
+}"""
+
+BRING_ADDRESS = """([url, kind]) => {
+    const transfer = new DataTransfer();
+    transfer.setData(kind === "paste" ? "text/plain" : "text/uri-list", url);
+    const options = { bubbles: true, cancelable: true };
+    const event = kind === "paste"
+        ? new ClipboardEvent(kind, { ...options, clipboardData: transfer })
+        : new DragEvent(kind, { ...options, dataTransfer: transfer });
+    document.getElementById("drop").dispatchEvent(event);
+}"""
+
+# Each text that is seen, and how much brighter it is than what is behind it, or darker (WCAG 2.2, contrast ratio).
+CONTRASTS = """() => {
+    const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const luminance = (colour) => {
+        const [r, g, b] = channels(colour).slice(0, 3).map((v) => v / 255)
+            .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (element) => {
+        for (let one = element; one; one = one.parentElement) {
+            const colour = getComputedStyle(one).backgroundColor;
+            if (channels(colour)[3] !== 0) return colour;
+        }
+        return "rgb(255, 255, 255)";
+    };
+    const found = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+        const element = node.parentElement;
+        const seen = element.checkVisibility({ visibilityProperty: true }) && !element.closest(".unseen");
+        if (!node.data.trim() || !seen) continue;
+        const [a, b] = [getComputedStyle(element).color, behind(element)].map(luminance);
+        found.push([node.data.trim(), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)]);
+    }
+    return found;
 }"""
 
 
@@ -43,14 +84,15 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
     yield from _open(browser, address)
 
 
-def _open(browser: Browser, address: str) -> Iterator[Page]:
-    context = browser.new_context()
+def _open(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
+    context = browser.new_context(**options)
+    origin = address.removesuffix("/docs")
     page = context.new_page()
     page.set_default_timeout(10_000)
     complaints: list[str] = []
     page.on("pageerror", lambda fault: complaints.append(str(fault)))
     page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
-    page.on("request", lambda sent: None if sent.url.startswith((address, "blob:")) else complaints.append(sent.url))
+    page.on("request", lambda sent: None if sent.url.startswith((origin, "blob:")) else complaints.append(sent.url))
     page.goto(address)
     yield page
     context.close()
@@ -105,8 +147,10 @@ def test_what_is_no_picture_gets_the_servers_reason_and_the_next_its_answer(page
 
 
 def test_what_is_unlike_the_pictures_of_training_is_called_unknown(page):
-    bring(page, "drop", ("rose.png", RED), ("pink.png", encoded((250, 110, 90))))
-    rose, pink = page.locator(".card").first, page.locator(".card").nth(1)
+    bring(page, "drop", ("rose.png", RED))
+    expect(page.get_by_role("status")).to_contain_text("rose.png: 红")
+    bring(page, "drop", ("pink.png", encoded((250, 110, 90))))
+    pink, rose = page.locator(".card").first, page.locator(".card").nth(1)
     expect(pink.locator(".state")).to_have_text("Unknown")
     expect(pink.locator(".reason")).to_be_visible()
     expect(pink.locator(".label").first).to_have_text("红")
@@ -147,8 +191,16 @@ def test_keyboard_and_screen_reader_find_everything(page):
     bring(page, "drop", ("rose.png", RED))
     expect(page.get_by_role("status")).to_contain_text("rose.png: 红, 99")
     page.keyboard.press("Tab")
+    expect(page.get_by_role("textbox", name="Address of a picture")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Look")).to_be_focused()
+    page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Clear")).to_be_focused()
-    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Why? rose.png")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="This is wrong: rose.png")).to_be_focused()
+    page.get_by_role("button", name="Clear").press("Enter")
     expect(page.get_by_label("Choose pictures")).to_be_focused()
 
 
@@ -170,3 +222,165 @@ def test_label_and_file_name_that_are_markup_are_shown_as_text(browser, serving,
             expect(page.locator(".file")).to_have_text(f"{evil}.png")
             expect(page.locator(".card img")).to_have_count(1)
             expect(page).to_have_title("imageloom: what is on this picture?")
+
+
+@pytest.fixture
+def keeping(browser: Browser, serving, exported_model, tmp_path, site) -> Iterator[Page]:
+    """The page of a server that keeps corrections below `tmp_path`, and fetches from `site`."""
+    options = ("--allow-host", "127.0.0.1", "--threads", "2")
+    with serving(exported_model, *options, cwd=tmp_path) as (address, _):
+        yield from _open(browser, address)
+
+
+def corrections(tmp_path: Path) -> list[tuple[str, str]]:
+    with (tmp_path / "data" / "inbox" / "inbox.csv").open(encoding="utf-8", newline="") as file:
+        return [(row["predicted"], row["label"]) for row in csv.DictReader(file)]
+
+
+def test_wrong_answer_is_corrected_and_kept_for_review(keeping, tmp_path):
+    bring(keeping, "drop", ("rose.png", RED))
+    button, choice = keeping.get_by_role("button", name="This is wrong"), keeping.get_by_label("It shows")
+    button.click()
+    expect(choice).to_be_focused()
+    expect(button).to_have_attribute("aria-expanded", "true")
+    expect(choice.locator("option")).to_have_text(["choose…", "green", "blue", "none of these"])
+    keeping.get_by_role("button", name="Send").click()
+    expect(keeping.locator(".thanks")).to_be_hidden()  # nothing is chosen yet
+    choice.select_option("blue")
+    keeping.get_by_role("button", name="Send").click()
+    expect(keeping.locator(".thanks")).to_have_text("Thank you. Kept for review: blue.")
+    expect(keeping.get_by_role("status")).to_contain_text("Kept for review: blue")
+    expect(button).to_be_hidden()
+    assert corrections(tmp_path) == [("red", "blue")]
+
+
+def test_picture_of_none_of_the_classes_is_corrected_by_keyboard_alone(keeping, tmp_path):
+    bring(keeping, "drop", ("rose.png", RED))
+    keeping.get_by_role("button", name="This is wrong").press("Enter")
+    expect(keeping.get_by_label("It shows")).to_be_focused()
+    keeping.keyboard.press("Escape")
+    expect(keeping.get_by_role("button", name="This is wrong")).to_be_focused()
+    keeping.keyboard.press("Enter")
+    keeping.get_by_label("It shows").press("n")
+    keeping.keyboard.press("Tab")
+    keeping.keyboard.press("Enter")
+    expect(keeping.locator(".thanks")).to_contain_text("none of these")
+    assert corrections(tmp_path) == [("red", "")]
+
+
+def test_nothing_can_be_corrected_where_nothing_is_kept(browser, serving, exported_model):
+    with serving(exported_model, "--inbox", "off", "--no-fetch") as (address, _):
+        for page in _open(browser, address):
+            bring(page, "drop", ("rose.png", RED))
+            expect(page.get_by_role("button", name="Why?")).to_be_visible()
+            expect(page.get_by_role("button", name="This is wrong")).to_be_hidden()
+            expect(page.locator("#web")).to_be_hidden()
+            expect(page.locator("footer")).to_contain_text("are not kept")
+
+
+@pytest.mark.parametrize("way", ["typed", "paste", "drop"])
+def test_address_is_answered_with_what_the_model_looked_at(keeping, site, tmp_path, way):
+    site.routes["/a%20rose.png?x=1"] = RED
+    url = f"{site.address}/a%20rose.png?x=1"
+    if way == "typed":
+        keeping.get_by_role("textbox", name="Address").fill(url)
+        keeping.keyboard.press("Enter")
+        expect(keeping.get_by_role("textbox", name="Address")).to_have_value("")
+    else:
+        keeping.evaluate(BRING_ADDRESS, [url, way])
+    card = keeping.locator(".card")
+    expect(card.locator(".label").first).to_have_text("红")
+    expect(card.locator(".file")).to_have_text("a rose.png")
+    assert card.locator("img").evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 32
+    card.get_by_role("button", name="Why?").click()
+    expect(card.locator("img.map")).to_be_visible()
+    card.get_by_role("button", name="This is wrong").click()
+    card.get_by_label("It shows").select_option("green")
+    card.get_by_role("button", name="Send").click()
+    expect(card.locator(".thanks")).to_contain_text("Kept for review: green")
+    assert corrections(tmp_path) == [("red", "green")]
+
+
+def test_address_of_nothing_is_told_so(keeping, site):
+    keeping.get_by_role("textbox", name="Address").fill(f"{site.address}/gone.png")
+    keeping.get_by_role("button", name="Look").click()
+    expect(keeping.locator(".card .state")).to_have_text("No answer: that server answered HTTP 404")
+    expect(keeping.locator(".card")).to_contain_text("no preview")
+
+
+def test_server_that_asks_for_a_token_gets_it(browser, serving, exported_model, tmp_path):
+    token = tokens.add(tmp_path / "tokens", "me")
+    with serving(exported_model, "--tokens", str(tmp_path / "tokens"), cwd=tmp_path) as (address, _):
+        for page in _open(browser, address):
+            bring(page, "drop", ("rose.png", RED), ("grass.png", encoded(COLOURS["green"])))
+            page.get_by_label("Your token").fill("wrong")
+            page.get_by_role("button", name="Continue").click()
+            expect(page.get_by_label("Your token")).to_have_value("")
+            page.get_by_label("Your token").fill(token)
+            page.keyboard.press("Enter")
+            expect(page.locator(".card .label").first).to_have_text("红")
+            expect(page.locator(".card").nth(1).locator(".label").first).to_have_text("green")
+            page.reload()
+            bring(page, "drop", ("rose.png", RED))
+            expect(page.locator(".card .label").first).to_have_text("红")
+
+
+def test_busy_server_is_asked_again(browser, serving, exported_model):
+    with serving(exported_model, "--rate", "1") as (address, _):
+        for page in _open(browser, address):
+            bring(page, "drop", *((f"{number}.png", RED) for number in range(6)))
+            expect(page.locator(".card .label:text('红')")).to_have_count(6, timeout=15_000)
+
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
+
+def test_phone_shows_all_without_scrolling_sideways_and_takes_photographs(browser, address):
+    for page in _open(browser, address, **PHONE):
+        expect(page.locator("#photograph")).to_be_visible()
+        assert page.locator("#camera").get_attribute("capture") == "environment"
+        page.locator("#camera").set_input_files([{"name": "p.png", "mimeType": "image/png", "buffer": RED}])
+        expect(page.locator(".card .label").first).to_have_text("红")
+        page.get_by_role("button", name="This is wrong").click()
+        expect(page.get_by_label("It shows")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_photograph_is_not_offered_beside_a_mouse(page):
+    expect(page.locator("#photograph")).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_every_text_stands_out_in_light_and_dark(browser, address, scheme, path):
+    for page in _open(browser, address + path, color_scheme=scheme):
+        if path == "/":
+            bring(page, "drop", ("rose.png", RED), ("pink.png", encoded((250, 110, 90))), ("notes.txt", b"hello"))
+            expect(page.locator(".failed")).to_have_count(1)
+            page.get_by_role("button", name="This is wrong: rose").click()
+            page.wait_for_timeout(200)
+        else:
+            page.locator("summary").first.click()
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (ground == "rgb(19, 19, 24)") == (scheme == "dark")
+        assert weak_texts(page) == []
+
+
+def weak_texts(page: Page) -> list[str]:
+    found = page.evaluate(CONTRASTS)
+    assert len(found) > 8
+    return [text for text, contrast in found if contrast < 4.5]  # WCAG 2.2, 1.4.3
+
+
+def test_text_that_does_not_stand_out_is_noticed(page):
+    page.evaluate("document.querySelector('h1').style.color = 'rgb(200, 200, 200)'")
+    assert weak_texts(page) == ["imageloom"]
+
+
+def test_docs_tell_every_route_without_a_script(browser, address):
+    for page in _open(browser, f"{address}/docs", java_script_enabled=False):
+        for path in ("/predict", "/classify", "/v1/models/{name}:predict", "/metrics"):
+            expect(page.get_by_text(path, exact=True).first).to_be_visible()
+        page.locator("#predict summary").click()
+        expect(page.locator("#predict")).to_contain_text("curl --data-binary @photo.jpg")
+        expect(page.locator("#predict")).to_contain_text("from 1 to 3")

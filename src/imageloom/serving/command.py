@@ -1,27 +1,22 @@
 """`imageloom serve`: answers predictions over HTTP, with a page to drop pictures on."""
 
 import argparse
-import errno
 import logging
-import os
 import signal
-from pathlib import Path
+import socket
+import threading
+import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
-
-from waitress.channel import HTTPChannel
-from waitress.server import create_server
-from waitress.task import ErrorTask
 
 from imageloom import console
 from imageloom.engine import cores
-from imageloom.errors import ImageloomError
-from imageloom.predictor import Predictor
-from imageloom.serving.app import MAX_BYTES, PROBLEM, SECURITY_HEADERS, create_app, problem
-
-# A body above this is refused before it is read, and the connection closed, which the sender may see as a reset; one
-# between the application's limit and this is read to its end and refused in good order.
-MAX_READ_BYTES = 2 * MAX_BYTES
+from imageloom.serving import settings
+from imageloom.serving.gate import WAITING_PER_THREAD, Gate
+from imageloom.serving.server import Server, links, listen
+from imageloom.serving.slot import ModelSlot
+from imageloom.serving.watch import Watcher
+from imageloom.serving.workers import Supervisor
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,17 +27,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_port, default=8090, help="port; 0 takes a free one (default: %(default)s)")
     parser.add_argument(
         "--model",
-        type=Path,
-        default=Path("models/export"),
-        metavar="DIR",
-        help="folder of the exported model (default: %(default)s)",
+        default="models/export",
+        metavar="MODEL",
+        help="folder of the exported model, a .tflite file, or mlflow:models/NAME@ALIAS (default: %(default)s)",
     )
     parser.add_argument(
+        "--watch",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="look so often whether the model has become another, try the newer one, and let it answer if it is sound; "
+        "0 looks only when SIGHUP asks for it (default: %(default)g)",
+    )
+    _add_load(parser)
+    settings.add_arguments(parser)
+
+
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how much at a time")
+    group.add_argument(
         "--threads",
-        type=_threads,
-        default=cores(),
+        type=_count,
         metavar="N",
-        help="pictures predicted at a time (default: the cores, %(default)s here)",
+        help=f"pictures that a process predicts at a time (default: the cores, {cores()} here, shared by the workers)",
+    )
+    group.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes; for many cores (default: %(default)s)"
+    )
+    group.add_argument(
+        "--queue",
+        type=_number_up_to(100_000),
+        metavar="N",
+        help="requests that may wait in a process; the next is told to come again, by 503 and Retry-After "
+        f"(default: {WAITING_PER_THREAD} for each thread)",
+    )
+    group.add_argument(
+        "--deadline",
+        type=_seconds_above_0,
+        default=30.0,
+        metavar="SECONDS",
+        help="do not begin a request that has waited so long (default: %(default)g)",
+    )
+    group.add_argument(
+        "--cache",
+        type=_number_up_to(10_000_000),
+        default=1000,
+        metavar="N",
+        help="answers to remember, by the SHA-256 of the picture (default: %(default)s)",
+    )
+    group.add_argument(
+        "--grace",
+        type=_seconds_above_0,
+        default=20.0,
+        metavar="SECONDS",
+        help="time to answer what has come in, after SIGTERM (default: %(default)g)",
     )
 
 
@@ -50,104 +88,111 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until Ctrl-C or SIGTERM.
 
     Returns:
-        130 after Ctrl-C, 0 after SIGTERM.
+        130 after Ctrl-C; after SIGTERM 0, or 1 when the time of grace was not enough.
 
     Raises:
         ImageloomError: There is no usable model, or the address cannot be listened on.
     """
-    predictor = Predictor(arguments.model)
-    _quiet()
-    listeners: dict[int, Any] = {}
-    server = _listen(create_app(predictor), arguments, listeners)
-    for listener in listeners.values():
-        if hasattr(listener, "channel_class"):
-            listener.channel_class = _Channel
+    if arguments.add_token:
+        return settings.add_token(arguments)
+    arguments.threads = arguments.threads or max(1, cores() // arguments.workers)
+    logging.getLogger("waitress").setLevel(logging.ERROR)  # that connections wait is told by /metrics
+    slot = ModelSlot(arguments.model, arguments.cache)
+    sockets = listen(arguments.host, arguments.port)
+    line = f"model {slot.version} with {len(slot.current.labels)} classes at {links(sockets, arguments.host)}"
+    if arguments.workers == 1:
+        return _serve(arguments, slot, sockets, lambda: console.say(f"{line}\nCtrl-C ends it"))
+    console.say(f"{line}, by {arguments.workers} processes\nCtrl-C ends it")
+    watcher = Watcher(slot)  # so that a worker which takes the place of another begins with the newest model
+    looks = _now_and_then(watcher.look, arguments.watch)
+    supervisor = Supervisor(arguments.workers, lambda: _serve(arguments, slot, sockets), sockets, looks)
+    return supervisor.run(arguments.grace)
+
+
+def _serve(
+    arguments: argparse.Namespace,
+    slot: ModelSlot,
+    sockets: list[socket.socket],
+    ready: Callable[[], None] | None = None,
+) -> int:
+    """Serves in this process.
+
+    Args:
+        arguments: Of the command line.
+        slot: Holds the model.
+        sockets: What it listens on.
+        ready: Called when requests are answered; None in a worker process, whose supervisor does the talking.
+    """
+    from imageloom.serving.app import create_app  # not sooner: see `workers.SHARED_METRICS`
+
+    gate = Gate(arguments.threads, arguments.queue, arguments.deadline)
+    slot.make_ready(gate.in_every_thread)
+    wanted = settings.of(arguments)
+    app = create_app(slot, gate, wanted)
+    # What is between the limits is read to its end and refused in good order; what is above is refused at once, and
+    # the connection closed, which its sender may see as a reset.
+    server = Server(app, gate, sockets, 2 * wanted.max_bytes, arguments.trusted_proxy)
+    watcher = Watcher(slot, announces=ready is not None)
+    threading.Thread(target=watcher.run, args=(arguments.watch,), name="watch", daemon=True).start()
     stopped_by: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if stopped_by and number == signal.SIGINT:
+            raise KeyboardInterrupt  # a second Ctrl-C does not wait
         stopped_by.append(number)
-        raise SystemExit  # waitress ends its loop at it, after the answers that are under way
+        server.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    console.say(f"model {predictor.version} with {len(predictor.labels)} classes at {_address(server, arguments.host)}")
-    console.say("Ctrl-C ends it")
-    server.run()
-    return 130 if stopped_by == [signal.SIGINT] else 0
+    signal.signal(signal.SIGHUP, lambda number, frame: watcher.ask())
+    if ready:
+        ready()
+    drained = server.run(arguments.grace)
+    return 130 if stopped_by == [signal.SIGINT] else int(not drained)
 
 
-class _ErrorTask(ErrorTask):
-    """What waitress refuses by itself (no HTTP, too large headers or body), in the shape of all other errors."""
+def _now_and_then(work: Callable[[], None], seconds: float) -> Callable[[], None]:
+    """Does `work` at most every so many seconds, however often it is called; never where that is 0."""
+    next_time = [time.monotonic() + seconds]
 
-    def execute(self) -> None:
-        fault = self.request.error
-        body = problem(fault.code, str(fault.body))
-        self.status = f"{fault.code} {fault.reason}"
-        self.response_headers.extend([("Content-Type", PROBLEM), *SECURITY_HEADERS.items()])
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
+    def call() -> None:
+        if seconds and time.monotonic() >= next_time[0]:
+            next_time[0] = time.monotonic() + seconds
+            work()
 
-
-class _Channel(HTTPChannel):
-    error_task_class = _ErrorTask
-
-
-def _listen(app: Any, arguments: argparse.Namespace, listeners: dict[int, Any]) -> Any:
-    where = f"{arguments.host}:{arguments.port}"
-    try:
-        return create_server(
-            app,
-            map=listeners,
-            host=arguments.host,
-            port=arguments.port,
-            threads=arguments.threads,
-            max_request_body_size=MAX_READ_BYTES,
-            ident="imageloom",
-            log_socket_errors=False,
-        )
-    except ValueError:
-        raise ImageloomError(f"there is no address {arguments.host}", "check --host") from None
-    except OSError as fault:
-        hints = {
-            errno.EADDRINUSE: "another program has it: choose one with --port, or let --port 0 find a free one",
-            errno.EACCES: "ports below 1024 are for the administrator: choose a higher one with --port",
-            errno.EADDRNOTAVAIL: "this machine has no such address: check --host",
-        }
-        reason = os.strerror(fault.errno) if fault.errno else str(fault)
-        raise ImageloomError(
-            f"cannot listen on {where}: {reason}", hints.get(fault.errno or 0, "check --host and --port")
-        ) from None
-
-
-def _address(server: Any, host: str) -> str:
-    if hasattr(server, "effective_listen"):  # a name such as localhost with an IPv4 and an IPv6 address
-        return " and ".join(_link(*pair) for pair in server.effective_listen)
-    # waitress looks the host's name up; what the user typed is better known
-    return _link(host, server.effective_port)
-
-
-def _link(host: str, port: int) -> str:
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    shown = everywhere.get(host, host)
-    link = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    return f"{link} and every other address of this machine" if host in everywhere else link
-
-
-def _quiet() -> None:
-    """Silences waitress's warning about every request that waits for a thread, which under load is each."""
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    return call
 
 
 def _port(text: str) -> int:
     return _number(text, 0, 65535)
 
 
-def _threads(text: str) -> int:
+def _count(text: str) -> int:
     return _number(text, 1, 256)
+
+
+def _number_up_to(high: int) -> Callable[[str], int]:
+    return lambda text: _number(text, 0, high)
 
 
 def _number(text: str, low: int, high: int) -> int:
     if not text.isdecimal() or not low <= int(text) <= high:
         raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}; found {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0 to 86400; found {text!r}")
+    return number
+
+
+def _seconds_above_0(text: str) -> float:
+    number = _seconds(text)
+    if not number:
+        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+    return number

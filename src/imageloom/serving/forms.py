@@ -1,17 +1,34 @@
-"""Takes the one picture out of a `multipart/form-data` body (RFC 7578), which is in memory already.
+"""Takes the files out of a `multipart/form-data` body (RFC 7578), which is in memory already.
 
 Not by Bottle's own parser, which goes through a body line by line and through temporary files: one that is made of
 empty lines keeps it busy for a minute.
 """
 
+from dataclasses import dataclass
+
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-# Nobody sends so many fields with a picture.
+# Nobody sends so many fields at once.
 MAX_FIELDS = 100
 
 
 class FormError(ValueError):
-    """The body is no form with one picture in it; the message says why."""
+    """The body is no form; the message says why."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file in a form.
+
+    Args:
+        field: The form's field that it is in.
+        name: What the sender calls it.
+        data: Its content.
+    """
+
+    field: str
+    name: str
+    data: bytes
 
 
 def is_form(content_type: str) -> bool:
@@ -19,26 +36,29 @@ def is_form(content_type: str) -> bool:
     return parse_options_header(content_type)[0] == "multipart/form-data"
 
 
-def picture(content_type: str, body: bytes) -> bytes:
-    """The bytes of the form's one file, whatever its field is called.
+def files(content_type: str, body: bytes) -> list[File]:
+    """The form's files, in their order.
 
     Raises:
-        FormError: It is no complete form, or holds no file or several.
+        FormError: It is no complete form.
     """
     boundary = parse_options_header(content_type)[1].get("boundary", "")
-    files: list[list[bytes]] = []  # each in the pieces that the parser gives
+    found: list[tuple[MultipartSegment, list[bytes]]] = []  # each in the pieces that the parser gives
     try:
-        # Latin-1, since names are not looked at, and no bytes of an old client's are wrong in it.
+        # Latin-1, since no bytes of an old client's are wrong in it; `_text` makes names of it.
         with PushMultipartParser(boundary, max_segment_count=MAX_FIELDS, header_charset="latin-1") as parser:
             for event in parser.parse(body):
                 if isinstance(event, MultipartSegment):
                     pieces: list[bytes] = []
                     if event.filename is not None:
-                        files.append(pieces)
+                        found.append((event, pieces))
                 elif event:
                     pieces.append(event)
     except MultipartError as fault:
         raise FormError(f"the form cannot be read: {fault}") from None
-    if len(files) != 1:
-        raise FormError(f"the form must hold one file; found {len(files)}")
-    return b"".join(files[0])
+    return [File(_text(part.name), _text(part.filename), b"".join(pieces)) for part, pieces in found]
+
+
+def _text(header: str) -> str:
+    """What browsers send as UTF-8, and what has been read as Latin-1."""
+    return header.encode("latin-1", "replace").decode("utf-8", "replace")

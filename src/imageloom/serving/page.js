@@ -1,163 +1,68 @@
-"use strict";
+// The ways in: pictures are chosen, photographed, dropped, pasted, or named by their address.
+
+import { announce, fill, newCard } from "./cards.js";
 
 // Pictures are asked about two at a time: one is under way to the server while it works on the other.
 const AT_ONCE = 2;
-const SHOWN = 5; // bars per picture
 
-const classes = Number(document.body.dataset.classes);
-const maxBytes = Number(document.body.dataset.maxBytes);
+const fetches = document.body.dataset.fetches === "true";
 const input = document.getElementById("files");
+const camera = document.getElementById("camera");
+const web = document.getElementById("web");
 const results = document.getElementById("results");
 const list = document.getElementById("list");
-const status = document.getElementById("status");
 
 const waiting = [];
 let running = 0;
 
-function add(files) {
-  const pictures = Array.from(files);
+function add(pictures) {
   if (pictures.length === 0) return;
   results.hidden = false;
   document.body.classList.add("answered");
   // Newest first; pictures that came together keep their order.
   const cards = pictures.map(newCard);
   list.prepend(...cards);
-  pictures.forEach((file, i) => waiting.push({ file, card: cards[i] }));
-  announce(pictures.length === 1 ? `Looking at ${nameOf(pictures[0])}` : `Looking at ${pictures.length} pictures`);
+  pictures.forEach((picture, i) => waiting.push({ picture, card: cards[i] }));
+  announce(pictures.length === 1 ? `Looking at ${pictures[0].name}` : `Looking at ${pictures.length} pictures`);
   next();
 }
 
-function newCard(file) {
-  const card = document.getElementById("card").content.cloneNode(true).querySelector(".card");
-  const picture = card.querySelector("img");
-  const address = URL.createObjectURL(file);
-  // Some pictures that the server reads, such as TIFF, are ones that the browser cannot show.
-  picture.onerror = () => {
-    picture.parentElement.classList.add("blank");
-    picture.replaceWith("no preview");
-  };
-  picture.onload = () => URL.revokeObjectURL(address);
-  picture.src = address;
-  picture.alt = `Preview of ${nameOf(file)}`;
-  const caption = card.querySelector(".file");
-  caption.textContent = caption.title = nameOf(file);
-  card.classList.add("waiting");
-  card.querySelector(".state").textContent = "Waiting…";
-  return card;
+function addFiles(files) {
+  add(Array.from(files, (file) => ({ name: file.name || "pasted picture", file })));
 }
 
-function nameOf(file) {
-  return file.name || "pasted picture";
+function addAddress(text) {
+  if (!fetches || !/^https?:\/\/\S+$/i.test(text)) return false;
+  const name = text.split(/[?#]/)[0].split("/").pop();
+  add([{ name: decoded(name) || text, url: text }]);
+  return true;
+}
+
+function decoded(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 function next() {
   while (running < AT_ONCE && waiting.length > 0) {
-    const { file, card } = waiting.shift();
+    const { picture, card } = waiting.shift();
     running += 1;
-    predict(file, card).finally(() => { running -= 1; next(); });
+    fill(card, picture).finally(() => { running -= 1; next(); });
   }
 }
 
-async function predict(file, card) {
-  card.querySelector(".state").textContent = "Looking…";
-  try {
-    if (file.size > maxBytes) throw new Error(`larger than the ${Math.floor(maxBytes / 2 ** 20)} MB that the server takes`);
-    const started = performance.now();
-    const answer = await ask(file);
-    show(card, answer, performance.now() - started);
-    offerReason(card, file, answer.predictions[0]);
-    const first = `${answer.label}, ${percent(answer.predictions[0].probability)}`;
-    announce(`${nameOf(file)}: ${answer.known ? first : `unknown; nearest is ${first}`}`);
-  } catch (fault) {
-    showFault(card, fault.message);
-    announce(`${nameOf(file)}: ${fault.message}`);
-  } finally {
-    card.classList.remove("waiting");
-  }
+for (const chooser of [input, camera]) {
+  chooser.addEventListener("change", () => { addFiles(chooser.files); chooser.value = ""; });
 }
 
-async function ask(file) {
-  const reply = await send(`predict?top_k=${Math.min(SHOWN, classes)}`, file);
-  return reply.json();
-}
-
-async function send(path, file) {
-  let reply;
-  try {
-    reply = await fetch(path, { method: "POST", body: file });
-  } catch {
-    throw new Error("the server does not answer, or the file cannot be read");
-  }
-  if (reply.ok) return reply;
-  const content = await reply.json().catch(() => ({}));
-  throw new Error(content.detail || `the server answered ${reply.status}`);
-}
-
-// The button puts in the picture's place one on which is coloured what speaks for the first class, and back.
-function offerReason(card, file, first) {
-  const button = card.querySelector(".why");
-  const frame = card.querySelector(".frame");
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      if (!frame.querySelector(".map")) frame.append(await explanation(file, first));
-      const shown = frame.classList.toggle("explained");
-      button.setAttribute("aria-pressed", String(shown));
-      announce(shown ? frame.querySelector(".map").alt : `Preview of ${nameOf(file)}`);
-    } catch (fault) {
-      announce(`${nameOf(file)}: ${fault.message}`);
-    } finally {
-      button.disabled = false;
-      button.focus();
-    }
-  });
-}
-
-async function explanation(file, first) {
-  const reply = await send(`heatmap?class=${encodeURIComponent(first.name)}`, file);
-  const map = new Image();
-  map.className = "map";
-  map.alt = `${nameOf(file)}, with what speaks for ${first.label} coloured`;
-  map.src = URL.createObjectURL(await reply.blob());
-  await map.decode();
-  URL.revokeObjectURL(map.src);
-  return map;
-}
-
-function show(card, answer, milliseconds) {
-  card.querySelector(".state").hidden = answer.known;
-  card.classList.toggle("unknown", !answer.known);
-  card.querySelector(".state").textContent = "Unknown";
-  card.querySelector(".reason").hidden = answer.known;
-  card.querySelector(".time").textContent = `${Math.max(1, Math.round(milliseconds))} ms`;
-  card.querySelector(".time").title = "from sending the picture to having the answer";
-  const bars = card.querySelector(".bars");
-  for (const one of answer.predictions) {
-    const row = document.getElementById("row").content.cloneNode(true).querySelector("li");
-    row.querySelector(".label").textContent = one.label;
-    row.querySelector(".share").textContent = percent(one.probability);
-    bars.append(row);
-    const fill = row.querySelector(".fill");
-    fill.getBoundingClientRect(); // settles the width of 0, from which the bar grows
-    fill.style.width = `${100 * one.probability}%`;
-  }
-}
-
-function showFault(card, message) {
-  card.classList.add("failed");
-  card.querySelector(".state").textContent = `No answer: ${message}`;
-}
-
-function percent(probability) {
-  return `${(100 * probability).toFixed(1)} %`;
-}
-
-function announce(text) {
-  status.textContent = text;
-}
-
-input.addEventListener("change", () => { add(input.files); input.value = ""; });
+web.hidden = !fetches;
+web.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (addAddress(web.querySelector("input").value.trim())) web.reset();
+});
 
 document.getElementById("clear").addEventListener("click", () => {
   waiting.length = 0;
@@ -180,6 +85,14 @@ addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => {
   event.preventDefault();
   drag(-depth);
-  add(event.dataTransfer.files);
+  take(event.dataTransfer, "text/uri-list");
 });
-addEventListener("paste", (event) => add(event.clipboardData.files));
+addEventListener("paste", (event) => {
+  if (!event.target.closest?.("input")) take(event.clipboardData, "text/plain");
+});
+
+// Files go before addresses: a picture that is dragged out of another page comes as both.
+function take(transfer, kind) {
+  if (transfer.files.length > 0) return addFiles(transfer.files);
+  return addAddress(transfer.getData(kind).split("\n")[0].trim());
+}

@@ -1,0 +1,226 @@
+"""A connection, hardened: what waitress leaves to a proxy in front of it, for those who have none.
+
+Limits against senders who are slow (RFC 9110's 408), who send a body in crumbs, or a thousand requests at once; answers
+to what never reaches the application, in the shape of all other errors; and the bound of `gate`.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.receiver import ChunkedReceiver
+from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
+
+from imageloom.serving import headers, problems
+from imageloom.serving.gate import Gate
+
+# A request has so long to come in, and a second more for each so many bytes of its body: 128 kbit/s.
+SECONDS_TO_RECEIVE, BYTES_PER_SECOND = 10.0, 16_384
+
+SECONDS_IDLE = 60.0
+
+# Requests that are sent without waiting for the answers before; browsers never send a second.
+PIPELINED = 16
+
+# Of a chunked body: bytes that say how long the next chunk is, which are more than 4 KB only where chunks are small,
+# and at most a quarter of the body. Reading byte by byte would keep the thread that serves all connections busy.
+_FREE_OVERHEAD, _OVERHEAD = 4096, 0.25
+
+RETRY_AFTER = "1"
+
+
+class LateError(Error):
+    """The request did not come in."""
+
+    code = 408
+    reason = "Request Timeout"
+
+
+class TurnedAwayError(Error):
+    """There is no time for the request now."""
+
+    code = 503
+    reason = "Service Unavailable"
+
+
+class Request(HTTPRequestParser):
+    """A request that is coming in.
+
+    Attributes:
+        began: When its first byte came, in seconds of `time.monotonic`.
+        arrived: When its last byte came.
+    """
+
+    arrived = 0.0
+
+    def __init__(self, adj: Any) -> None:
+        super().__init__(adj)
+        self.began = time.monotonic()
+
+    def received(self, data: bytes) -> int:
+        """Takes the next bytes; gives how many of them belong to this request."""
+        try:
+            consumed: int = super().received(data)
+        except ValueError:  # a Content-Length of more digits than Python reads
+            self.error, self.completed, consumed = BadRequest("Content-Length is no length"), True, len(data)
+        if self.chunked and not self.completed:
+            self._check_chunks(self.body_rcv)
+        if self.completed:
+            self.arrived = time.monotonic()
+        return consumed
+
+    def is_late(self, now: float) -> bool:
+        """Whether it should have been here by now."""
+        return now - self.began > SECONDS_TO_RECEIVE + self.body_bytes_received / BYTES_PER_SECOND
+
+    def _check_chunks(self, receiver: ChunkedReceiver) -> None:
+        if "CONTENT_LENGTH" in self.headers:  # a proxy before us may believe the other of the two: RFC 9112, 6.1
+            self.error = BadRequest("the length of the body is given twice")
+            self.completed = True
+        if receiver.chunk_remainder > self.adj.max_request_body_size:
+            self.error = RequestEntityTooLarge("a chunk is larger than what is allowed")
+            self.completed = True
+        overhead = self.body_bytes_received - len(receiver)
+        if overhead > _FREE_OVERHEAD + _OVERHEAD * len(receiver):
+            self.error = BadRequest("the body comes in chunks that are too small")
+            self.completed = True
+
+
+class _Flood(Request):
+    """Stands for all that follows when a sender does not wait for its answers; it ends the connection."""
+
+    def received(self, data: bytes) -> int:
+        self.error = BadRequest(f"more than {PIPELINED} requests at once")
+        self.completed = True
+        return len(data)
+
+
+class _Task(WSGITask):
+    """A request that goes to the application."""
+
+    wrote_header: bool
+
+    def write(self, data: bytes) -> None:
+        """Sends an answer; the head and the first of the body in one piece, which is most often all."""
+        if self.wrote_header or not self.complete:
+            super().write(data)
+            return
+        head = self.build_response_header()
+        self.wrote_header = True
+        whole = self.has_body and self.content_length == len(data)
+        self.channel.write_soon(head + data if whole else head)
+        if whole:
+            self.content_bytes_written = len(data)
+        else:
+            super().write(data)
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        environ["imageloom.arrived"] = self.request.arrived
+        return environ
+
+
+class _Refusal(ErrorTask):
+    """A request that does not."""
+
+    def execute(self) -> None:
+        fault = self.request.error
+        body = problems.body(fault.code, str(fault.body))
+        self.status = f"{fault.code} {fault.reason}"
+        self.response_headers.extend([("Content-Type", problems.TYPE), *headers.SECURITY.items()])
+        if isinstance(fault, TurnedAwayError):  # a whole request: what follows it can be told apart
+            self.response_headers.append(("Retry-After", RETRY_AFTER))
+        else:
+            self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+        self.channel.refused(fault.code)
+
+
+class Channel(HTTPChannel):
+    """A connection. `bind` makes the class for a gate."""
+
+    task_class = _Task
+    error_task_class = _Refusal
+    _sending = False
+    gate: Gate
+    request: Request | None
+    will_close: bool
+    refused: Callable[[int], None]
+
+    @classmethod
+    def bind(cls, gate: Gate, refused: Callable[[int], None]) -> type["Channel"]:
+        """A class of connections behind a gate.
+
+        Args:
+            gate: The gate.
+            refused: Called with the status of each answer that was given without the application.
+        """
+        return type("BoundChannel", (cls,), {"gate": gate, "refused": staticmethod(refused)})
+
+    def parser_class(self, adj: Any) -> Request:
+        """What reads the next request."""
+        return _Flood(adj) if len(self.requests) >= PIPELINED else Request(adj)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether the next answer costs next to nothing."""
+        request = self.requests[0]
+        return request.error is not None or (
+            request.command in ("GET", "HEAD", "OPTIONS") and request.path != "/predict"
+        )
+
+    def turn_away(self) -> None:
+        """Lets the next answer be that there is no time for it."""
+        self.requests[0].error = TurnedAwayError("more requests than can be answered soon; try again in a moment")
+
+    def service(self) -> None:
+        """Answers the next request, in a thread of the gate."""
+        request = self.requests[0]
+        if not request.error and time.monotonic() > request.arrived + self.gate.seconds:
+            request.error = TurnedAwayError(f"no time was left after {self.gate.seconds:g} s in the queue")
+        if self.gate.draining:
+            request.headers["CONNECTION"] = "close"
+        super().service()
+
+    def write_soon(self, data: bytes) -> int:
+        """Sends, in a thread of the gate, what the system takes at once, and leaves the rest to the main thread."""
+        self._sending = True
+        try:
+            sent: int = super().write_soon(data)
+            return sent
+        finally:
+            self._sending = False
+
+    def writable(self) -> bool:
+        """Whether the main thread should send: not while another is at it, or it would try without end."""
+        if self._sending and self.total_outbufs_len < self.adj.outbuf_high_watermark:
+            return False
+        return bool(super().writable())
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is coming in, waiting, or going out."""
+        return not (self.requests or self.request or self.total_outbufs_len)
+
+    def sweep(self, now: float) -> None:
+        """Ends what takes too long to come in, and what has been silent; called about once a second.
+
+        Args:
+            now: `time.monotonic`.
+        """
+        if self.requests or self.will_close or self.close_when_flushed:
+            return
+        request = self.request
+        if request is None or request.empty:
+            self.will_close = time.time() - self.last_activity > SECONDS_IDLE
+        elif request.is_late(now):
+            with self.requests_lock:
+                request.error = LateError("the request took too long to come in")
+                request.completed, request.arrived = True, now
+                self.request = None
+                self.requests.append(request)
+                self.server.add_task(self)

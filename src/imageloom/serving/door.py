@@ -1,0 +1,66 @@
+"""Who is let in: origins of pages, bearer tokens, and so many pictures a second."""
+
+import math
+
+from bottle import request
+
+from imageloom.serving.headers import Origins
+from imageloom.serving.problems import RequestError
+from imageloom.serving.rates import Rates
+from imageloom.serving.settings import Settings
+from imageloom.serving.tokens import Tokens
+
+# What tells nothing about pictures or the model, and what a browser needs before it can ask for a token.
+OPEN = ("/", "/docs", "/openapi.json", "/healthz", "/readyz")
+OPEN_BELOW = "/static/"
+
+# Where pictures are looked at; nothing else costs much.
+COUNTED = ("/predict", "/heatmap", "/classify", "/corrections", "/v1/")
+
+
+class Door:
+    """Checks every request before it is looked at.
+
+    Args:
+        settings: What is asked of clients.
+
+    Raises:
+        ImageloomError: The file of tokens is missing or damaged.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._origins = Origins(settings.cors)
+        self._tokens = Tokens(settings.tokens) if settings.tokens else None
+        self._rates = Rates(settings.rate) if settings.rate else None
+
+    def check(self) -> None:
+        """Lets the request in.
+
+        Raises:
+            RequestError: 403, 401 or 429, it is not let in.
+            HTTPResponse: It only asked whether it may ask.
+        """
+        self._origins.check()
+        if self._tokens and not (request.path in OPEN or request.path.startswith(OPEN_BELOW)):
+            owner = self._tokens.owner(request.environ.get("HTTP_AUTHORIZATION", ""))
+            if owner is None:
+                raise RequestError(401, "a bearer token is needed", WWW_Authenticate='Bearer realm="imageloom"')
+            request.environ["imageloom.owner"] = owner
+        if self._rates and request.path.startswith(COUNTED):
+            wait = self._rates.take(_client())
+            if wait:
+                seconds = str(math.ceil(wait))
+                raise RequestError(429, f"too many pictures at a time: ask again in {seconds} s", Retry_After=seconds)
+
+    def count(self, more: int) -> None:
+        """Counts the pictures of a request beyond the first, which delay the client's next requests."""
+        if self._rates and more > 0:
+            self._rates.take(_client(), more, must=True)
+
+    def add_headers(self) -> None:
+        """Adds to the answer what browsers need to know."""
+        self._origins.add_headers()
+
+
+def _client() -> str:
+    return str(request.environ.get("REMOTE_ADDR", ""))

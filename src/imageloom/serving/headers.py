@@ -1,0 +1,69 @@
+"""What a browser is told beside every answer, and which other sites' pages may ask."""
+
+from bottle import HTTPResponse, request, response
+
+from imageloom.serving.problems import RequestError
+
+# Nothing but our own files and the pictures that the visitor chose; no other site may frame the page.
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+_OWN_ONLY = "same-origin"
+_PREFLIGHT_SECONDS = "600"
+
+
+class Origins:
+    """Who may ask from a browser: our own page, and the pages of the origins listed (CORS, Fetch Standard 3.2).
+
+    Args:
+        allowed: Origins such as `https://shop.example`, or `*` for all.
+    """
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self._allowed = allowed
+
+    def check(self) -> None:
+        """Answers a browser's question whether it may ask; refuses what a page of another origin sends.
+
+        Raises:
+            RequestError: 403, the page that asks is not one of ours.
+            HTTPResponse: 204, the answer to the question.
+        """
+        origin = request.environ.get("HTTP_ORIGIN")
+        # Not the scheme: a proxy in front of us may speak TLS.
+        if origin is None or origin.partition("://")[2] == request.environ.get("HTTP_HOST"):
+            return
+        if not self._lets(origin):
+            # Without this, any page that its visitor opens could put pictures into the inbox, unread but stored.
+            if request.method not in ("GET", "HEAD"):
+                raise RequestError(403, "pages of that origin may not ask here; see the option --cors")
+            return
+        if request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.environ:
+            raise HTTPResponse("", 204)
+
+    def add_headers(self) -> None:
+        """Adds to the answer what the browser needs to know."""
+        response.headers.update(SECURITY)
+        origin = request.environ.get("HTTP_ORIGIN")
+        if self._allowed:
+            response.headers["Vary"] = "Origin"
+        if origin is None or not self._lets(origin):
+            response.headers["Cross-Origin-Resource-Policy"] = _OWN_ONLY
+            return
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        response.headers["Access-Control-Allow-Origin"] = "*" if "*" in self._allowed else origin
+        response.headers["Access-Control-Expose-Headers"] = "Server-Timing, Retry-After"
+        if request.method == "OPTIONS":
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+            response.headers["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
+
+    def _lets(self, origin: str) -> bool:
+        return "*" in self._allowed or origin in self._allowed

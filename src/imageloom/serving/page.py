@@ -1,0 +1,77 @@
+"""What people see: the page to drop pictures on, and the page that tells about the interface."""
+
+import html
+from importlib import resources
+from typing import Any
+
+from bottle import Bottle, response
+
+from imageloom.serving import answers, docs
+from imageloom.serving.problems import RequestError
+from imageloom.serving.service import Service
+
+# The files of the pages -> their types, spelt out since the machine's own list of types may lack or twist them.
+STATIC = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "cards.js": "text/javascript; charset=utf-8",
+    "server.js": "text/javascript; charset=utf-8",
+    "docs.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml; charset=utf-8",
+}
+
+_HTML = "text/html; charset=utf-8"
+
+
+def add(app: Bottle, service: Service) -> None:
+    """Adds the routes."""
+    folder = resources.files("imageloom.serving")
+    static = {name: (folder / name).read_bytes() for name in STATIC}
+    template = (folder / "page.html").read_text(encoding="utf-8")
+
+    @app.get("/")
+    def index() -> bytes:
+        return _sent(_filled(template, service).encode(), _HTML)
+
+    @app.get("/static/<name>")
+    def file(name: str) -> bytes:
+        if name not in static:
+            raise RequestError(404, f"no /static/{name}")
+        return _sent(static[name], STATIC[name])
+
+    @app.get("/openapi.json")
+    def description() -> bytes:
+        return answers.send(docs.description(service))
+
+    @app.get("/docs")
+    def readable() -> bytes:
+        return _sent(docs.page(docs.description(service)).encode(), _HTML)
+
+
+def _sent(content: bytes, kind: str) -> bytes:
+    response.headers.update({"Content-Type": kind, "Cache-Control": "no-cache"})
+    return content
+
+
+def _filled(template: str, service: Service) -> str:
+    settings, model = service.settings, service.slot.current
+    values: dict[str, Any] = {
+        "version": model.version,
+        "classes": len(model.labels),
+        "max_bytes": settings.max_bytes,
+        "fetches": str(service.remote.is_allowed).lower(),
+        "corrects": str(service.inbox is not None).lower(),
+        "kept": _kept(service),
+    }
+    for key, value in values.items():
+        template = template.replace("{{" + key + "}}", html.escape(str(value)))
+    return template
+
+
+def _kept(service: Service) -> str:
+    """What becomes of the pictures, as the visitor is told."""
+    where = "Pictures stay on the machine that runs this server"
+    if service.inbox is None:
+        return f"{where} and are not kept."
+    unsure = ", and those that the model is not sure of," if service.settings.keep_unsure else ""
+    return f"{where}. It keeps those that you say are wrong{unsure} for review, and no others."

@@ -1,0 +1,300 @@
+"""Tokens, limits, origins: who is let in, and what is written down of it."""
+
+import json
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_serve_command import serve
+from test_serve_http import RED, ask, assert_problem, encoded, form
+
+from imageloom.errors import ImageloomError
+from imageloom.serving import inbox as inbox_module
+from imageloom.serving import tokens
+from imageloom.serving.inbox import CORRECTION, FullError, Inbox
+from imageloom.serving.rates import Rates
+from imageloom.serving.tokens import Tokens
+
+OPEN = ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/static/page.js")
+
+
+def test_token_lets_in_and_its_absence_does_not(serving, exported_model, tmp_path):
+    path = tmp_path / "tokens"
+    token = tokens.add(path, "shop")
+    log = tmp_path / "access.jsonl"
+    with serving(exported_model, "--tokens", str(path), "--access-log", str(log), cwd=tmp_path) as (address, _):
+        for wrong in ({}, {"Authorization": "Bearer x"}, {"Authorization": token}, {"Authorization": f"Basic {token}"}):
+            reply, body = ask(address, "/predict", RED, **wrong)
+            assert_problem(reply, body, 401)
+            assert reply.headers["WWW-Authenticate"].startswith("Bearer")
+        for route in ("/labels", "/model", "/metrics", "/v1/models/imageloom"):
+            assert ask(address, route)[0].status == 401
+        for route in OPEN:
+            assert ask(address, route)[0].status == 200
+        assert json.loads(ask(address, "/openapi.json")[1])["security"] == [{"token": []}]
+        for scheme in ("Bearer", "bearer"):
+            assert ask(address, "/predict", RED, Authorization=f"{scheme} {token}")[0].status == 200
+        path.write_text("", encoding="utf-8")
+        assert ask(address, "/predict", RED, Authorization=f"Bearer {token}")[0].status == 401, "withdrawn"
+    text = log.read_text(encoding="utf-8")
+    assert '"token": "shop"' in text
+    assert token not in text
+    assert token not in path.read_text(encoding="utf-8")
+
+
+def test_command_adds_a_token_whose_hash_alone_is_kept(tmp_path):
+    path = tmp_path / "tokens"
+    first, second = (serve("--tokens", path, "--add-token", name).stdout.strip() for name in ("a", "b"))
+    assert re.fullmatch(r"il_[\w-]{43}", first)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    known = Tokens(path)
+    assert (known.owner(f"Bearer {first}"), known.owner(f"Bearer {second}")) == ("a", "b")
+    assert known.owner(f"Bearer {first[:-1]}") is None
+    again = serve("--tokens", path, "--add-token", "a")
+    assert (again.returncode, "has a token 'a'" in again.stderr) == (2, True)
+    assert serve("--add-token", "a").returncode == 2
+
+
+@pytest.mark.parametrize("content", [None, b"no colon", b"name:abc", b"\xff"])
+def test_file_of_tokens_that_cannot_be_used_is_an_error(tmp_path, content, exported_model):
+    path = tmp_path / "tokens"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ImageloomError):
+        Tokens(path)
+    run = serve("--port", 0, "--model", exported_model, "--tokens", path)
+    assert (run.returncode, run.stderr.startswith("error: ")) == (2, True)
+
+
+def test_comments_and_empty_lines_are_no_tokens(tmp_path):
+    path = tmp_path / "tokens"
+    token = tokens.add(path, "名")
+    path.write_text(f"# who may ask\n\n{path.read_text(encoding='utf-8')}", encoding="utf-8")
+    assert Tokens(path).owner(f"Bearer {token}") == "名"
+
+
+def test_rate_limits_each_client_and_says_when_to_come_again(serving, exported_model):
+    with serving(exported_model, "--rate", "0.5") as (address, _):
+        statuses = [ask(address, "/predict", RED)[0].status for _ in range(4)]
+        assert statuses == [200, 200, 429, 429]  # 2.5 may come at once
+        reply, body = ask(address, "/v1/models/imageloom:predict", b"{}")
+        assert reply.status == 429
+        assert 1 <= int(reply.headers["Retry-After"]) <= 2
+        assert "too many pictures" in json.loads(body)["error"]
+        assert ask(address, "/labels")[0].status == 200
+        time.sleep(int(reply.headers["Retry-After"]) + 0.1)
+        assert ask(address, "/predict", RED)[0].status == 200
+
+
+def test_pictures_of_one_request_are_counted_each(serving, exported_model):
+    many, content_type = form(*((str(number), "a.png", RED) for number in range(8)))
+    with serving(exported_model, "--rate", "1") as (address, _):
+        assert ask(address, "/predict", many, Content_Type=content_type)[0].status == 200
+        assert int(ask(address, "/predict", RED)[0].headers["Retry-After"]) >= 3
+
+
+def test_clients_do_not_take_each_others_share():
+    rates = Rates(1)
+    assert [rates.take("192.0.2.1") for _ in range(5)] == [0] * 5
+    assert rates.take("192.0.2.1") > 0
+    assert rates.take("192.0.2.2") == 0
+    # One customer's addresses are one client.
+    assert [rates.take(f"2001:db8::{number}") for number in range(1, 6)] == [0] * 5
+    assert rates.take("2001:db8::ffff") > 0
+    assert rates.take("2001:db8:0:1::1") == 0
+
+
+def test_pages_of_other_origins_may_not_ask(address):
+    reply, body = ask(address, "/predict", RED, Origin="https://evil.example")
+    assert_problem(reply, body, 403)
+    assert "Access-Control-Allow-Origin" not in reply.headers
+    assert_problem(*ask(address, "/corrections?label=green", RED, Origin="null"), 403)
+    assert ask(address, "/predict", RED, Origin=address)[0].status == 200
+    reply, _ = ask(address, "/labels", Origin="https://evil.example")
+    assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+def test_pages_of_listed_origins_may_ask(serving, exported_model):
+    shop = "https://shop.example"
+    with serving(exported_model, "--cors", shop) as (address, _):
+        asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization"}
+        reply, body = ask(address, "/predict", method="OPTIONS", Origin=shop, **asked)
+        assert (reply.status, body) == (204, b"")
+        assert reply.headers["Access-Control-Allow-Origin"] == shop
+        assert "POST" in reply.headers["Access-Control-Allow-Methods"]
+        reply, _ = ask(address, "/predict", RED, Origin=shop)
+        assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (200, shop)
+        assert reply.headers["Vary"] == "Origin"
+        assert_problem(*ask(address, "/predict", RED, Origin="https://evil.example"), 403)
+        reply, _ = ask(address, "/predict", b"hello", Origin=shop)
+        assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (415, shop)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--cors=shop.example", "--cors=https://a.example/x", "--rate=0", "--rate=x", "--name=a/b", "--inbox-size=0"],
+)
+def test_bad_option_is_refused(exported_model, option):
+    assert serve("--port", 0, option, "--model", exported_model).returncode == 2
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/predict", "/nope", "/static/page.js", "/metrics"])
+def test_every_answer_has_the_headers_that_protect(address, path):
+    headers = ask(address, path)[0].headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_access_log_tells_who_asked_for_what_and_no_secret(serving, exported_model, tmp_path):
+    log = tmp_path / "access.jsonl"
+    with serving(exported_model, "--access-log", str(log)) as (address, _):
+        ask(address, "/predict?url=http%3A%2F%2F127.0.0.1%2F%3Fkey%3Dsecret")
+        ask(address, "/predict?top_k=1", RED, User_Agent="me\u00e9", Authorization="Bearer secret")
+        ask(address, "/a%22%0a%22b")
+        log.rename(tmp_path / "access.1")  # as what rotates logs does
+        ask(address, "/healthz")
+    lines = [json.loads(line) for line in (tmp_path / "access.1").read_text(encoding="utf-8").splitlines()]
+    assert [(line["method"], line["path"], line["status"]) for line in lines] == [
+        ("GET", "/predict", 403),
+        ("POST", "/predict", 200),
+        ("GET", '/a"\n"b', 404),
+    ]
+    assert lines[1].keys() >= {"time", "client", "received", "sent", "milliseconds", "model", "label", "agent"}
+    assert lines[1]["received"] == len(RED)
+    assert "secret" not in (tmp_path / "access.1").read_text(encoding="utf-8")
+    assert json.loads(log.read_text(encoding="utf-8"))["path"] == "/healthz"
+
+
+def test_access_log_may_go_to_standard_output(serving, exported_model):
+    with serving(exported_model, "--access-log", "-") as (address, server):
+        ask(address, "/healthz")
+        server.send_signal(signal.SIGTERM)
+        lines = server.communicate(timeout=20)[0].splitlines()
+    assert json.loads(lines[-1])["path"] == "/healthz"
+
+
+def test_access_log_that_cannot_be_written_is_an_error(exported_model, tmp_path):
+    run = serve("--port", 0, "--model", exported_model, "--access-log", tmp_path)
+    assert (run.returncode, "check --access-log" in run.stderr) == (2, True)
+
+
+def metrics(address: str) -> dict[str, float]:
+    reply, body = ask(address, "/metrics")
+    assert reply.headers["Content-Type"].startswith("text/plain")
+    lines = [line for line in body.decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def asked_of_everything(address: str) -> None:
+    for body in (RED, RED, encoded((20, 230, 10)), encoded((250, 110, 90)), b"hello"):
+        ask(address, "/predict", body)
+    ask(address, "/nope/one")
+    ask(address, "/nope/two", b"", method="BREW")
+
+
+def test_metrics_count_what_happened(serving, exported_model):
+    with serving(exported_model) as (address, _):
+        asked_of_everything(address)
+        counts = metrics(address)
+    assert counts['imageloom_requests_total{method="POST",route="/predict",status="200"}'] == 4
+    assert counts['imageloom_requests_total{method="POST",route="/predict",status="415"}'] == 1
+    assert counts['imageloom_requests_total{method="GET",route="other",status="404"}'] == 1
+    assert not any("nope" in name or "BREW" in name for name in counts), "what clients invent takes memory"
+    assert counts['imageloom_request_seconds_count{route="/predict"}'] == 5
+    assert counts['imageloom_predictions_total{known="true",label="red"}'] == 2
+    assert counts['imageloom_predictions_total{known="true",label="green"}'] == 1
+    assert counts['imageloom_predictions_total{known="false",label="red"}'] == 1
+    assert counts['imageloom_rejects_total{kind="not_image"}'] == 1
+    assert counts["imageloom_queue_waiting"] == 0
+    assert counts["imageloom_queue_capacity"] > 0
+    assert [value for name, value in counts.items() if "model_info" in name] == [1]
+
+
+def test_metrics_of_several_processes_are_added_up(serving, exported_model):
+    with serving(exported_model, "--workers", "2") as (address, _):
+        for _ in range(4):
+            asked_of_everything(address)
+        counts = metrics(address)
+    assert counts['imageloom_requests_total{method="POST",route="/predict",status="200"}'] == 16
+    assert counts['imageloom_rejects_total{kind="not_image"}'] == 4
+
+
+@pytest.fixture
+def prediction(exported_model):
+    from imageloom.predictor import Predictor
+
+    return Predictor(exported_model).predict(RED)
+
+
+def test_inbox_grows_no_further_than_it_may(tmp_path, prediction):
+    inbox = Inbox(tmp_path / "inbox", 1000)
+    kept = 0
+
+    def put_many() -> None:
+        nonlocal kept
+        for shade in range(200):
+            inbox.put(encoded((shade, 0, 0)), prediction, CORRECTION, "green")
+            kept += 1
+
+    with pytest.raises(FullError):
+        put_many()
+    assert 1 <= kept < 10
+    assert sum(path.stat().st_size for path in inbox_files(tmp_path)) <= 1000
+    assert len((tmp_path / "inbox" / "inbox.csv").read_text(encoding="utf-8").splitlines()) == 1 + kept
+
+
+def test_inbox_lists_no_more_than_it_may(tmp_path, prediction, monkeypatch):
+    monkeypatch.setattr(inbox_module, "MAX_LINES", 2)
+    inbox = Inbox(tmp_path / "inbox", 10**6)
+    for shade in range(2):
+        inbox.put(encoded((shade, 0, 0)), prediction, CORRECTION, "green")
+    inbox.put(encoded((1, 0, 0)), prediction, CORRECTION, "green")  # is there already
+    with pytest.raises(FullError):
+        inbox.put(encoded((2, 0, 0)), prediction, CORRECTION, "green")
+
+
+def test_full_inbox_is_told_to_the_sender(serving, exported_model, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    path = tmp_path / "noise.bmp"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (700, 600, 3), dtype=np.uint8)).save(path)
+    with serving(exported_model, "--inbox-size", "1", cwd=tmp_path) as (address, _):
+        assert_problem(*ask(address, "/corrections?label=green", path.read_bytes()), 507)
+        assert ask(address, "/corrections?label=green", RED)[0].status == 201
+
+
+def inbox_files(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "inbox").iterdir())
+
+
+PUT = """
+import sys
+from pathlib import Path
+from imageloom.predictor import Predictor
+from imageloom.serving.inbox import Inbox
+sys.path.insert(0, {tests!r})
+from test_serve_http import encoded
+prediction = Predictor(Path(sys.argv[1])).predict(encoded((240, 20, 10)))
+for shade in range(40):
+    Inbox(Path(sys.argv[2]), 10**7).put(encoded((shade, int(sys.argv[3]), 0)), prediction, "correction", "green")
+"""
+
+
+def test_several_processes_write_one_inbox(exported_model, tmp_path):
+    script = PUT.format(tests=str(Path(__file__).parent))
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(exported_model), str(tmp_path / "inbox"), str(number)])
+        for number in range(3)
+    ]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    lines = (tmp_path / "inbox" / "inbox.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + 120
+    assert len({line.split(",")[1] for line in lines}) == 121

@@ -1,0 +1,147 @@
+"""The gate lets in what can be answered soon, tells the others at once, and always has somebody at the desk."""
+
+import threading
+import time
+
+import pytest
+
+from imageloom.serving.gate import Gate
+
+PATIENCE = 5
+
+
+class Task:
+    """A connection with a request, which is answered when it is let."""
+
+    connected = True
+
+    def __init__(self, is_light: bool = False) -> None:
+        self.is_light = is_light
+        self.begun, self.let, self.answered = threading.Event(), threading.Event(), threading.Event()
+        self.turned_away = self.cancelled = False
+        self.thread = ""
+
+    def service(self) -> None:
+        self.thread = threading.current_thread().name
+        self.begun.set()
+        assert self.turned_away or self.is_light or self.let.wait(PATIENCE)
+        self.answered.set()
+
+    def turn_away(self) -> None:
+        self.turned_away = True
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@pytest.fixture
+def gate():
+    gate = Gate(2, 3)
+    yield gate
+    gate.shutdown(timeout=0)
+
+
+def fill(gate: Gate) -> list[Task]:
+    """Both threads at work and three requests waiting."""
+    tasks = [Task() for _ in range(5)]
+    for task in tasks[:2]:
+        gate.add_task(task)
+        assert task.begun.wait(PATIENCE)
+    for task in tasks[2:]:
+        gate.add_task(task)
+    return tasks
+
+
+def test_who_finds_the_queue_full_is_turned_away_at_once(gate):
+    assert not gate.full
+    inside = fill(gate)
+    assert (gate.waiting, gate.full) == (3, True)
+    late = Task()
+    gate.add_task(late)
+    assert late.answered.wait(PATIENCE)
+    assert late.turned_away
+    assert gate.turned_away == 1
+    for task in inside:
+        task.let.set()
+        assert task.answered.wait(PATIENCE)
+        assert not task.turned_away
+    assert (gate.waiting, gate.full) == (0, False)
+
+
+def test_the_desk_answers_while_all_others_are_busy(gate):
+    fill(gate)
+    light = Task(is_light=True)
+    gate.add_task(light)
+    assert light.answered.wait(PATIENCE)
+    assert light.thread == "desk-0"
+    assert not light.turned_away
+
+
+def test_who_has_hung_up_makes_room(gate):
+    inside = fill(gate)
+    inside[3].connected = False
+    new = Task()
+    gate.add_task(new)
+    assert gate.waiting == 3
+    assert not new.turned_away
+    for task in [*inside, new]:
+        task.let.set()
+    assert new.answered.wait(PATIENCE)
+    assert not inside[3].begun.is_set()
+
+
+def test_work_for_every_thread_is_done_once_in_each_between_two_requests(gate):
+    inside = fill(gate)
+    threads: list[str] = []
+    everywhere = threading.Thread(target=gate.in_every_thread, args=(lambda: threads.append(name()),))
+    everywhere.start()
+    time.sleep(0.05)
+    assert threads == []
+    for task in inside:
+        task.let.set()
+    everywhere.join(PATIENCE)
+    assert sorted(threads) == ["predict-0", "predict-1"]
+
+
+def name() -> str:
+    return threading.current_thread().name
+
+
+def test_fault_in_one_thread_reaches_who_asked_for_the_work(gate):
+    def work() -> None:
+        if name() == "predict-1":
+            raise ValueError("only here")
+
+    with pytest.raises(ValueError, match="only here"):
+        gate.in_every_thread(work)
+    task = Task()
+    task.let.set()
+    gate.add_task(task)
+    assert task.answered.wait(PATIENCE)
+
+
+def test_it_is_idle_when_nothing_waits_and_nothing_is_under_way(gate):
+    assert gate.idle
+    inside = fill(gate)
+    assert not gate.idle
+    for task in inside:
+        task.let.set()
+    for task in inside:
+        assert task.answered.wait(PATIENCE)
+    until = time.monotonic() + PATIENCE
+    while not gate.idle:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def test_shutdown_gives_up_what_waits(gate):
+    inside = fill(gate)
+    gate.shutdown(timeout=0.01)
+    assert [task.cancelled for task in inside] == [False, False, True, True, True]
+    for task in inside:
+        task.let.set()
+
+
+def test_a_request_has_its_time_from_its_arrival(gate):
+    assert gate.deadline({"imageloom.arrived": 100.0}) == 100 + gate.seconds
+    assert gate.deadline({}) > time.monotonic()

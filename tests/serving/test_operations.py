@@ -1,0 +1,220 @@
+"""What holds while the server is overloaded, gets another model, is told to end, or loses a process."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from clients import crowd
+from test_serve_http import COLOURS, RED, ask, assert_problem, encoded
+
+from imageloom import files
+
+# Takes a thread a tenth of a second and more.
+SLOW = encoded(COLOURS["green"], "PNG", (3000, 3000))
+
+MEDIUM = encoded(COLOURS["green"], "PNG", (900, 900))
+
+SWAPS = 20
+
+
+def until(condition, seconds: float = 15) -> None:
+    """Waits until something holds."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it never came to hold"
+        time.sleep(0.01)
+
+
+def version(address: str) -> str:
+    return json.loads(ask(address, "/labels")[1])["model"]
+
+
+def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported_model):
+    with serving(exported_model, "--threads", "1", "--queue", "2", "--cache", "0") as (address, _):
+
+        def post(number: int) -> tuple[float, int, str | None]:
+            started = time.monotonic()
+            reply, body = ask(address, "/predict", SLOW)
+            if reply.status == 503:
+                assert "try again in a moment" in assert_problem(reply, body, 503)
+            else:
+                assert json.loads(body)["label"] == "green"
+            return time.monotonic() - started, reply.status, reply.headers["Retry-After"]
+
+        with ThreadPoolExecutor(12) as pool:
+            asking = [pool.submit(post, number) for number in range(36)]
+            until(lambda: ask(address, "/readyz")[0].status == 503)
+            for path in ("/healthz", "/metrics", "/labels", "/"):
+                assert ask(address, path)[0].status == 200
+            answers = [one.result() for one in asking]
+        taken = [seconds for seconds, status, _ in answers if status == 200]
+        refused = [(seconds, again) for seconds, status, again in answers if status == 503]
+        assert len(taken) + len(refused) == 36
+        assert len(taken) >= 3
+        assert len(refused) >= 12
+        assert {again for _, again in refused} == {"1"}
+        assert sorted(seconds for seconds, _ in refused)[len(refused) // 2] < sorted(taken)[len(taken) // 2]
+        assert ask(address, "/readyz")[0].status == 200
+        counts = ask(address, "/metrics")[1].decode()
+        assert re.search(rf'imageloom_requests_total{{[^}}]*status="503"}} {len(refused)}\.0', counts)
+
+
+def test_request_that_waited_too_long_is_not_begun(serving, exported_model):
+    options = ("--threads", "1", "--queue", "50", "--deadline", "0.2", "--cache", "0")
+    with serving(exported_model, *options) as (address, _):
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: ask(address, "/predict", SLOW), range(16)))
+        late = [assert_problem(reply, body, 503) for reply, body in answers if reply.status != 200]
+        assert late
+        assert all("0.2 s" in detail for detail in late)
+        assert any(reply.status == 200 for reply, _ in answers)
+        assert ask(address, "/predict", RED)[0].status == 200
+
+
+def test_newer_models_take_over_under_load_without_a_failed_request(serving, exported_model, tmp_path):
+    """20 swaps, one of them to a model that is cut short."""
+    folder = Path(shutil.copytree(exported_model, tmp_path / "models" / "export"))
+    first = json.loads((folder / "model.json").read_text(encoding="utf-8"))["version"]
+    served = {first}
+    with serving(folder, "--watch", "0.02", "--threads", "2") as (address, server), crowd(address, RED) as clients:
+        for number in range(1, SWAPS + 1):
+            wanted = f"{number:012x}"
+            with files.atomic_folder(folder) as new:
+                shutil.copytree(exported_model, new, dirs_exist_ok=True)
+                card = (new / "model.json").read_text(encoding="utf-8")
+                (new / "model.json").write_text(card.replace(first, wanted, 1), encoding="utf-8")
+                if number == SWAPS // 2:
+                    (new / "model.tflite").write_bytes((new / "model.tflite").read_bytes()[:300])
+            if number == SWAPS // 2:
+                until(lambda: "was altered" in (json.loads(ask(address, "/model")[1])["refused"] or ""))
+                assert version(address) == f"{number - 1:012x}"
+                continue
+            served.add(wanted)
+            until(lambda wanted=wanted: version(address) == wanted)
+            asked = sum(clients.statuses.values())
+            until(lambda asked=asked: sum(clients.statuses.values()) > asked + 8)
+            assert json.loads(ask(address, "/predict", RED)[1])["model"] == wanted
+        server.send_signal(signal.SIGTERM)
+        output, errors = server.communicate(timeout=20)
+    assert clients.broken == []
+    assert set(clients.statuses) == {200}
+    assert set(clients.versions) == served
+    assert output.count("answers now") == SWAPS - 1
+    assert errors.count("the newer model is refused") == errors.count("\n") == 1
+
+
+def test_sighup_has_the_model_opened_again(serving, export_copy):
+    with serving(export_copy, "--watch", "0") as (address, server):
+        before = version(address)
+        path = export_copy / "model.json"
+        path.write_text(path.read_text(encoding="utf-8").replace(before, "0" * 12, 1), encoding="utf-8")
+        time.sleep(0.2)
+        assert version(address) == before
+        server.send_signal(signal.SIGHUP)
+        until(lambda: version(address) == "0" * 12)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_answers_all_that_was_let_in(serving, exported_model, workers):
+    options = ("--threads", "1", "--workers", workers, "--grace", "10")
+    with serving(exported_model, *options) as (address, server), crowd(address, MEDIUM) as clients:
+        until(lambda: sum(clients.statuses.values()) > 20)
+        server.send_signal(signal.SIGTERM)
+        output, errors = server.communicate(timeout=20)
+        answered = sum(clients.statuses.values())
+        time.sleep(0.1)
+        assert sum(clients.statuses.values()) == answered
+    assert server.returncode == 0, output + errors
+    assert errors == ""
+    assert clients.broken == []
+    assert set(clients.statuses) <= {200, 503}
+
+
+def test_grace_that_is_not_enough_is_told_by_the_code(serving, exported_model):
+    with serving(exported_model, "--threads", "1", "--grace", "0.3", "--cache", "0") as (address, server):
+        huge = encoded(COLOURS["green"], "PNG", (6000, 6000))
+        with ThreadPoolExecutor(12) as pool:
+            for _ in range(12):
+                pool.submit(ask, address, "/predict", huge)  # the connection is cut, and nobody asks for the result
+            until(lambda: json.loads(ask(address, "/readyz")[1])["queue"]["waiting"] > 8)
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(10) == 1
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
+def test_killed_worker_is_replaced(serving, exported_model):
+    with serving(exported_model, "--workers", "2", "--threads", "1") as (address, server):
+        until(lambda: len(children(server.pid)) == 2)
+        assert ask(address, "/predict", RED)[0].status == 200
+        time.sleep(1)  # one that dies sooner is replaced after a pause
+        victim = children(server.pid)[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(children(server.pid)) == 2 and victim not in children(server.pid))
+        for _ in range(8):
+            assert ask(address, "/predict", RED)[0].status == 200
+        server.send_signal(signal.SIGTERM)
+        errors = server.communicate(timeout=20)[1]
+    assert server.returncode == 0
+    assert errors == f"worker {victim} was ended by SIGKILL; another takes its place\n"
+
+
+def test_workers_add_up_what_they_count_and_leave_nothing_behind(serving, exported_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serving(exported_model, "--workers", "2", "--threads", "1") as (address, server):
+        for _ in range(10):
+            assert ask(address, "/predict", RED)[0].status == 200
+        counts = ask(address, "/metrics")[1].decode()
+        lines = [line for line in counts.splitlines() if line.startswith("imageloom_requests_total{")]
+        assert [line.split()[-1] for line in lines if 'route="/predict"' in line] == ["10.0"], counts
+        assert len(list(tmp_path.iterdir())) == 1
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_worker_that_replaces_another_serves_the_newest_sound_model(serving, export_copy):
+    path = export_copy / "model.json"
+    with serving(export_copy, "--workers", "2", "--threads", "1", "--watch", "0.05") as (address, server):
+        before = version(address)
+        path.write_text(path.read_text(encoding="utf-8").replace(before, "1" * 12, 1), encoding="utf-8")
+        until(lambda: {version(address) for _ in range(8)} == {"1" * 12})
+        time.sleep(1)
+        (export_copy / "model.tflite").write_bytes(b"no model any more")
+        for victim in children(server.pid):
+            os.kill(victim, signal.SIGKILL)
+        time.sleep(0.5)
+        assert {version(address) for _ in range(8)} == {"1" * 12}
+
+
+def test_second_ctrl_c_does_not_wait(serving, exported_model):
+    with serving(exported_model, "--threads", "1", "--cache", "0") as (address, server):
+        huge = encoded(COLOURS["green"], "PNG", (6000, 6000))
+        with ThreadPoolExecutor(12) as pool:
+            for _ in range(12):
+                pool.submit(ask, address, "/predict", huge)  # the connection is cut, and nobody asks for the result
+            until(lambda: json.loads(ask(address, "/readyz")[1])["queue"]["waiting"] > 8)
+            server.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            assert server.poll() is None
+            server.send_signal(signal.SIGINT)
+            assert server.wait(3) == 130
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
+def test_workers_do_not_outlive_their_supervisor(serving, exported_model):
+    with serving(exported_model, "--workers", "2", "--threads", "1") as (address, server):
+        until(lambda: len(children(server.pid)) == 2)
+        assert ask(address, "/predict", RED)[0].status == 200
+        workers = children(server.pid)
+        server.kill()
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))

@@ -1,0 +1,151 @@
+"""A newer model answers once it is sound; one that is not leaves the old one where it is."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_serve_http import RED, encoded
+
+from imageloom.errors import ImageError, ModelError
+from imageloom.serving.slot import MOST_PIXELS, ModelSlot, stored_picture
+from imageloom.serving.watch import Watcher
+
+NEWER = "0123456789ab"
+
+
+def renamed(folder: Path, version: str) -> None:
+    """Gives an exported model another version."""
+    path = folder / "model.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    card["version"] = version
+    path.write_text(json.dumps(card), encoding="utf-8")
+
+
+@pytest.fixture
+def slot(export_copy):
+    return ModelSlot(str(export_copy), cache=10)
+
+
+def test_what_it_holds_is_told(slot, export_copy, exported_model):
+    assert slot.source == str(export_copy)
+    assert slot.folder == export_copy
+    assert slot.run_id is None
+    assert slot.version == slot.current.version
+    by_file = ModelSlot(str(exported_model / "model.tflite"))
+    assert by_file.folder == exported_model
+    assert by_file.version == ModelSlot(str(exported_model)).version
+
+
+def test_newer_model_takes_the_place_and_forgets_the_answers(slot, export_copy):
+    assert slot.predict(RED).to_dict() == slot.current.predict(RED).to_dict()
+    assert slot.predict(RED) is slot.predict(RED)
+    before = slot.stamp()
+    renamed(export_copy, NEWER)
+    assert slot.stamp() != before
+    assert slot.is_stale(slot.stamp())
+    assert slot.reload()
+    assert not slot.is_stale(slot.stamp())
+    assert (slot.version, slot.reloads, slot.refused, slot.fault) == (NEWER, 1, 0, "")
+    assert slot.predict(RED).to_dict()["model"] == NEWER
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "labels", "card", "folder"])
+def test_damaged_model_is_refused_and_the_old_one_stays(slot, export_copy, damage):
+    version, answer = slot.version, slot.predict(RED).to_dict()
+    tflite = export_copy / "model.tflite"
+    match damage:
+        case "cut":
+            tflite.write_bytes(tflite.read_bytes()[:500])
+        case "gone":
+            tflite.unlink()
+        case "labels":
+            (export_copy / "labels.txt").write_text("one\n")
+        case "card":
+            (export_copy / "model.json").write_text("{")
+        case "folder":
+            shutil.rmtree(export_copy)
+    assert not slot.reload()
+    assert slot.refused == 1
+    assert str(export_copy) in slot.fault
+    assert (slot.version, slot.predict(RED).to_dict()) == (version, answer)
+    assert not slot.is_stale(slot.stamp())  # it is not tried again until it has changed again
+
+
+def test_model_that_answers_no_probabilities_is_refused(slot, export_copy, monkeypatch):
+    from imageloom.predictor import Predictor
+
+    sound = Predictor.run
+    monkeypatch.setattr(Predictor, "run", lambda self, image: (sound(self, image)[0] * np.nan, None))
+    assert not slot.reload()
+    assert "no probabilities" in slot.fault
+    monkeypatch.undo()
+    assert slot.reload()
+    assert slot.fault == ""
+
+
+def test_model_is_made_ready_in_every_thread_before_it_serves(slot, export_copy):
+    served: list[str] = []
+    slot.make_ready(lambda work: (work(), served.append(slot.version)))
+    first = slot.version
+    renamed(export_copy, NEWER)
+    assert slot.reload()
+    assert served == [first, first]
+
+
+def test_model_that_fails_in_a_thread_is_refused(slot, export_copy):
+    def everywhere(work: object) -> None:
+        raise ModelError("no memory for it", "")
+
+    version = slot.version
+    slot._everywhere = everywhere
+    renamed(export_copy, NEWER)
+    assert not slot.reload()
+    assert (slot.version, slot.fault) == (version, "no memory for it")
+
+
+def test_change_counts_when_it_has_stayed_for_two_looks(slot, export_copy, capsys):
+    watcher, first = Watcher(slot), slot.version
+    watcher.look()
+    renamed(export_copy, f"{1:012x}")
+    watcher.look()
+    renamed(export_copy, NEWER)
+    watcher.look()
+    assert slot.version == first
+    watcher.look()
+    assert slot.version == NEWER
+    watcher.look()
+    assert slot.reloads == 1
+    assert capsys.readouterr().out == f"model {NEWER} answers now\n"
+
+
+def test_refused_model_is_told_once(slot, export_copy, capsys):
+    watcher = Watcher(slot)
+    (export_copy / "model.tflite").write_bytes(b"hello")
+    for _ in range(4):
+        watcher.look()
+    told = capsys.readouterr().err
+    assert told.count("error: the newer model is refused") == 1
+    assert slot.version in told
+
+
+def test_stored_picture_is_one_of_the_package(slot):
+    assert 1000 < len(stored_picture()) < 10_000
+    assert slot.predict(stored_picture()).probabilities.shape == (3,)
+
+
+def test_picture_that_would_fill_the_memory_is_refused(slot):
+    side = int(MOST_PIXELS**0.5) + 1
+    bomb = encoded((1, 2, 3), "PNG", (side, side))
+    assert len(bomb) < 500_000
+    with pytest.raises(ImageError, match="are decoded here") as fault:
+        slot.predict(bomb)
+    assert fault.value.kind == "bomb"
+    jpeg = encoded((250, 2, 3), "JPEG", (side, side))
+    assert slot.predict(jpeg).label == "红"
+
+
+def test_large_pictures_are_answered_as_others(slot):
+    large = encoded((250, 2, 3), "PNG", (4100, 4100))
+    assert slot.predict(large).label == "红"
