@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ from imageloom import params as parameters
 from imageloom.console import progress, say, warn
 from imageloom.errors import DataError, ImageloomError
 from imageloom.fetch.crawl import Crawl
-from imageloom.fetch.decoders import DecodersEndedError
+from imageloom.fetch.ending import told, until_terminated
 from imageloom.fetch.forgotten import Forgotten, erase
 from imageloom.fetch.http import Limits
 from imageloom.fetch.ledger import Ledger, Row, sweep, tell_resumed
@@ -137,7 +137,8 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
 
     Raises:
         DataError: A source is dead or lists nothing, or a class has no picture; what others gave is kept.
-        ImageloomError: The disk is full; everything is as it was.
+        ImageloomError: The disk is full, or a process ended; what came is kept, and the next crawl goes on.
+        SystemExit: SIGTERM came; likewise.
     """
     if arguments.max is not None and arguments.max < 1:
         raise ImageloomError(f"--max must be 1 or more, not {arguments.max}")
@@ -209,17 +210,13 @@ def _crawl(job: _Job) -> None:
         crawl = Crawl(ledger, store, forgotten, job.most, refresh=job.refresh)
         began = time.monotonic()
         try:
-            with progress("scrape") as bar:
-                asyncio.run(crawl.run(listed, job.limits(), bar))
+            with told(), progress("scrape") as bar:
+                asyncio.run(until_terminated(crawl.run(listed, job.limits(), bar)))
             seconds = time.monotonic() - began
             _export(ledger, job)
-        except (KeyboardInterrupt, DecodersEndedError):  # what came is kept, and the next crawl goes on with the rest
-            _export(ledger, job)
-            raise
-        except ImageloomError:  # a full disk: give the room back
-            store.undo()
-            if not ledger.resumed:
-                ledger.remove()
+        except (KeyboardInterrupt, SystemExit, ImageloomError):  # such as a full disk
+            with suppress(ImageloomError):  # where nothing can be written, what was noted until a moment before is
+                _break_off(ledger, job)
             raise
         say(f"scrape: {crawl.listed:,} addresses in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
         _conclude(crawl, ledger, job)
@@ -231,6 +228,16 @@ def _resume(ledger: Ledger, store: Store, job: _Job) -> None:
     sweep(job.paths.raw)
     ledger.doubt(store.has)
     tell_resumed(ledger)
+
+
+def _break_off(ledger: Ledger, job: _Job) -> None:
+    """Keeps what came, so that the next crawl goes on with the rest; a crawl of which nothing came has not begun."""
+    [(done,)] = ledger.select("SELECT count(*) FROM rows WHERE asked")
+    if not done:
+        ledger.remove()
+        return
+    say(f"scrape: broken off when {done:,} addresses were done; `imageloom scrape` goes on with the rest")
+    _export(ledger, job)
 
 
 def _export(ledger: Ledger, job: _Job) -> None:

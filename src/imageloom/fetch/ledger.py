@@ -18,7 +18,7 @@ from imageloom import tables
 from imageloom.console import say, warn
 from imageloom.errors import DataError, ImageloomError
 from imageloom.fetch.status import GOOD
-from imageloom.files import sha256
+from imageloom.files import faults_of_writing, sha256
 from imageloom.tables import MANIFEST
 
 # A manifest's row by its columns' names, dates as seconds since 1970; and `asked`: whether this crawl has the answer.
@@ -216,7 +216,8 @@ class Ledger:
     def _open(self) -> None:
         self._closed = False
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with faults_of_writing(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._faults():
             self._base = sqlite3.connect(self._path or "", timeout=1)
             try:
