@@ -234,6 +234,7 @@ class Ledger:
                 self._base.executescript(_SETTINGS)
             self._base.executescript(_VIEW)
             self._base.create_function("host", 1, host, deterministic=True)
+            self._base.create_function("place", 1, place, deterministic=True)
             self._base.create_function("at", 2, _at, deterministic=True)
 
     def _continues(self) -> bool:
@@ -318,6 +319,14 @@ def host(url: str) -> str:
     except ValueError:
         return ""
     return (parts.netloc.rpartition("@")[2] if parts.scheme in ("http", "https") else parts.scheme).lower()
+
+
+def place(url: str) -> str:
+    """What stands for an address in a table of hosts: its host, or in brackets what it is instead."""
+    if url.startswith(("http:", "https:")):
+        return host(url) or "(no host)"
+    scheme = url.partition(":")[0] if ":" in url else ""
+    return "(files)" if scheme == "file" else f"({scheme.lower() or 'no'} address)"
 
 
 def _at(url: str | None, home: str) -> str | None:
