@@ -97,6 +97,68 @@ def test_max_asks_so_many_and_the_next_crawls_go_on(site: Any, tmp_path: Path, c
     assert not (folder / "data/.crawl.db").exists()
 
 
+def test_the_report_of_a_crawl_that_did_not_end_says_so_and_gives_no_advice(
+    site: Any, tmp_path: Path, capsys: Any
+) -> None:
+    gallery(site, cat={f"{n}.png": picture(f"#0000{n:02x}", form="PNG") for n in range(9)}, dog={"a.jpg": picture()})
+    folder = project(tmp_path, from_site(site))
+    assert asked(folder, "--max", "4") == 0
+    capsys.readouterr()
+    before = files(folder)
+    assert asked(folder, "--report") == 0
+    said = capsys.readouterr().out
+    assert said.endswith("the last crawl did not end: 4 addresses are done, `imageloom scrape` goes on with the rest\n")
+    assert "starved" not in said
+    assert files(folder) == before
+    assert scrape(folder) == 0
+    capsys.readouterr()
+    assert asked(folder, "--report") == 0
+    assert "starved: dog" in capsys.readouterr().out
+
+
+def test_the_report_where_nothing_came_does_not_say_that_all_is_well(site: Any, tmp_path: Path, capsys: Any) -> None:
+    folder = project(tmp_path, "  - {kind: urls}")
+    (tmp_path / "data/urls").mkdir(parents=True)
+    addresses = {"cat": [f"{site.address}/1.jpg", "ftp://example.org/1.jpg"], "dog": ["javascript:alert(1)"]}
+    for name, urls in addresses.items():
+        (tmp_path / f"data/urls/urls_{name}.csv").write_text("".join(f"{url}\n" for url in ["url", *urls]))
+    assert scrape(folder) == 2
+    capsys.readouterr()
+    assert asked(folder, "--report") == 0
+    said = capsys.readouterr().out
+    assert said.endswith("no class has a picture\n")
+    for line in (
+        "cat    (ftp address)",
+        "dog    (javascript address)",
+        f"cat    {site.address.removeprefix('http://')} ",
+    ):
+        assert line in said, said
+
+
+@pytest.mark.parametrize(
+    "words", [("--report", "--refresh"), ("--report", "--max", "3"), ("--retry", "failed", "--refresh")]
+)
+def test_options_that_would_be_ignored_are_refused(tmp_path: Path, capsys: Any, words: tuple[str, ...]) -> None:
+    assert asked(project(tmp_path, "  - kind: folder"), *words) == 2
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"error: {words[0]} ")
+    assert hint == f"hint: leave {words[1] if words[0] == '--report' else words[2]} out"
+
+
+def test_a_dry_run_keeps_to_a_line_for_each_address_whatever_the_names_hold(tmp_path: Path, capsys: Any) -> None:
+    for name in ("cat/a\nb\tc.jpg", "dog/猫.jpg"):
+        (tmp_path / "data/pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/pictures" / name).write_bytes(picture())
+    assert asked(project(tmp_path, "  - kind: folder"), "--dry-run") == 0
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.split("\t") == ["cat", "new", "file:data/pictures/cat/a\\nb\\tc.jpg"]
+    assert second.endswith("猫.jpg")
+    assert last == "scrape: would ask 2 addresses, 2 of them new"
+    (tmp_path / "data/pictures/dog/猫.jpg").unlink()
+    assert asked(tmp_path, "--dry-run") == 0
+    assert capsys.readouterr().out.endswith("would ask 1 address, 1 of them new\n")
+
+
 def test_max_must_be_one_or_more(tmp_path: Path, capsys: Any) -> None:
     assert asked(project(tmp_path, "  - kind: folder"), "--max", "0") == 2
     assert "--max must be 1 or more" in capsys.readouterr().err

@@ -7,12 +7,13 @@ that brings no bytes where nothing has changed. A picture that is no longer ther
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from imageloom import params as parameters
 from imageloom.console import progress, say, warn
 from imageloom.errors import DataError, ImageloomError
 from imageloom.fetch.crawl import Crawl
-from imageloom.fetch.decoders import DecodersEndedError
+from imageloom.fetch.ending import told, until_terminated
 from imageloom.fetch.forgotten import Forgotten, erase
 from imageloom.fetch.http import Limits
 from imageloom.fetch.ledger import Ledger, Row, sweep, tell_resumed
@@ -38,6 +39,8 @@ from imageloom.files import Paths
 from imageloom.params import UNLABELLED, ClassSpec, StageParams, nearest
 from imageloom.sources import registry
 from imageloom.sources.source import Candidate, Context, Source
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would end a line or a column of a list
 
 FAILED = "failed"  # what `--retry` calls every status without a picture
 
@@ -137,10 +140,12 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
 
     Raises:
         DataError: A source is dead or lists nothing, or a class has no picture; what others gave is kept.
-        ImageloomError: The disk is full; everything is as it was.
+        ImageloomError: The disk is full, or a process ended; what came is kept, and the next crawl goes on.
+        SystemExit: SIGTERM came; likewise.
     """
     if arguments.max is not None and arguments.max < 1:
         raise ImageloomError(f"--max must be 1 or more, not {arguments.max}")
+    _refuse_what_would_be_ignored(arguments)
     statuses = _statuses(arguments.retry)
     refresh = arguments.refresh or bool(statuses)  # who names a status means to ask
     job = _Job(params, paths, *_prepare(params, paths), statuses, arguments.max, refresh)
@@ -150,6 +155,14 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
         _preview(job)
     else:
         _crawl(job)
+
+
+def _refuse_what_would_be_ignored(arguments: argparse.Namespace) -> None:
+    if arguments.report and (arguments.refresh or arguments.max is not None):
+        other = "--refresh" if arguments.refresh else "--max"
+        raise ImageloomError(f"--report asks for nothing, so {other} says nothing to it", f"leave {other} out")
+    if arguments.retry is not None and arguments.refresh:
+        raise ImageloomError("--retry asks again all that it names, fresh or not", "leave --refresh out")
 
 
 @dataclass(frozen=True)
@@ -209,17 +222,13 @@ def _crawl(job: _Job) -> None:
         crawl = Crawl(ledger, store, forgotten, job.most, refresh=job.refresh)
         began = time.monotonic()
         try:
-            with progress("scrape") as bar:
-                asyncio.run(crawl.run(listed, job.limits(), bar))
+            with told(), progress("scrape") as bar:
+                asyncio.run(until_terminated(crawl.run(listed, job.limits(), bar)))
             seconds = time.monotonic() - began
             _export(ledger, job)
-        except (KeyboardInterrupt, DecodersEndedError):  # what came is kept, and the next crawl goes on with the rest
-            _export(ledger, job)
-            raise
-        except ImageloomError:  # a full disk: give the room back
-            store.undo()
-            if not ledger.resumed:
-                ledger.remove()
+        except (KeyboardInterrupt, SystemExit, ImageloomError):  # such as a full disk
+            with suppress(ImageloomError):  # where nothing can be written, what was noted until a moment before is
+                _break_off(ledger, job)
             raise
         say(f"scrape: {crawl.listed:,} addresses in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
         _conclude(crawl, ledger, job)
@@ -231,6 +240,16 @@ def _resume(ledger: Ledger, store: Store, job: _Job) -> None:
     sweep(job.paths.raw)
     ledger.doubt(store.has)
     tell_resumed(ledger)
+
+
+def _break_off(ledger: Ledger, job: _Job) -> None:
+    """Keeps what came, so that the next crawl goes on with the rest; a crawl of which nothing came has not begun."""
+    [(done,)] = ledger.select("SELECT count(*) FROM rows WHERE asked")
+    if not done:
+        ledger.remove()
+        return
+    say(f"scrape: broken off when {done:,} addresses were done; `imageloom scrape` goes on with the rest")
+    _export(ledger, job)
 
 
 def _export(ledger: Ledger, job: _Job) -> None:
@@ -282,28 +301,37 @@ def _preview(job: _Job) -> None:
 
     def show(candidate: Candidate, known: Row | None) -> None:
         counts[known is not None] += 1
-        say(f"{candidate.class_name}\t{known['status'] if known else 'new'}\t{candidate.url}")
+        cells = (candidate.class_name, known["status"] if known else "new", candidate.url)
+        say("\t".join(_CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), cell) for cell in cells))
 
     counts: Counter[bool] = Counter()
     forgotten = Forgotten.read(job.paths)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
-        for path in job.paths.ledger.parent.glob(f"{job.paths.ledger.name}*"):  # of a crawl that did not end
-            shutil.copy(path, folder)
-        ledger = running.enter_context(job.ledger(Path(folder) / job.paths.ledger.name))
+    with _copied_ledger(job) as ledger, ExitStack() as running:
         for source, context in job.sources:
             running.enter_context(source.opened(context))
         crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most, refresh=job.refresh)
         asyncio.run(crawl.preview(job.sources, job.limits(), show))
-    say(f"scrape: would ask {counts.total():,} addresses, {counts[False]:,} of them new")
+    addresses = f"{counts.total():,} address{'es' if counts.total() != 1 else ''}"
+    say(f"scrape: would ask {addresses}, {counts[False]:,} of them new")
     if crawl.faults:
         raise crawl.faults[0]
 
 
 def _report(job: _Job) -> None:
-    if not job.manifest.exists():
-        raise DataError(f"no {job.manifest}", "run `imageloom scrape` first")
-    with job.ledger(None) as ledger:
+    with _copied_ledger(job) as ledger:
+        if not job.manifest.exists() and not ledger.resumed:
+            raise DataError(f"no {job.manifest}", "run `imageloom scrape` first")
         say_report(ledger, job.classes)
+
+
+@contextmanager
+def _copied_ledger(job: _Job) -> Iterator[Ledger]:
+    """What is known, of a crawl that did not end as well, to look at and to throw away."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in job.paths.ledger.parent.glob(f"{job.paths.ledger.name}*"):
+            shutil.copy(path, folder)
+        with job.ledger(Path(folder) / job.paths.ledger.name) as ledger:
+            yield ledger
 
 
 def _statuses(text: str | None) -> list[Status]:

@@ -206,8 +206,11 @@ class Crawl:
 
     async def _decode(self, bodies: "_Backlog", decoders: Decoders) -> None:
         while batch := await bodies.some():
-            for order, kept in zip(batch, await decoders.keep([order.undecoded for order in batch]), strict=True):
+            done, fault = await decoders.keep([order.undecoded for order in batch])
+            for order, kept in zip(batch, done, strict=fault is None):
                 self._note(order, kept)
+            if fault is not None:
+                raise fault
 
     def _note(self, order: _Order, kept: Kept) -> None:
         candidate, known, fetched = order.candidate, order.known, order.fetched or READ

@@ -55,14 +55,19 @@ class Decoders:
 
     def __init__(self, store: Store, max_bytes: int) -> None:
         self._pool = ProcessPoolExecutor(cores(), initializer=_begin, initargs=(store, max_bytes))
-        self._pool.submit(os.getpid)  # starts them, before there are connections that they would inherit
+        others = multiprocessing.active_children()
+        try:
+            self._pool.submit(os.getpid)  # starts them, before there are connections that they would inherit
+        except OSError:  # too few files or processes for all of them: those that began would wait for ever
+            for process in {*multiprocessing.active_children()} - {*others}:
+                process.kill()
+            raise
 
-    async def keep(self, batch: Sequence[Undecoded]) -> list[Kept]:
-        """Decodes and stores pictures, and says what became of each.
+    async def keep(self, batch: Sequence[Undecoded]) -> tuple[list[Kept], ImageloomError | None]:
+        """Decodes and stores pictures, and says what became of each, or of the first until the store failed.
 
         Raises:
             DecodersEndedError: The system ended a process.
-            ImageloomError: The disk is full, or the store cannot be written.
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, _keep, batch)
@@ -82,6 +87,7 @@ _max_bytes: int
 def _begin(store: Store, max_bytes: int) -> None:
     global _store, _max_bytes
     _store, _max_bytes = store, max_bytes
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process, and the crawl ends these itself
     threading.Thread(target=_end_with_parent, daemon=True).start()
     images.keep_memory(BLOCKS)
@@ -94,8 +100,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _keep(batch: Sequence[Undecoded]) -> list[Kept]:
-    return [_keep_one(undecoded) for undecoded in batch]
+def _keep(batch: Sequence[Undecoded]) -> tuple[list[Kept], ImageloomError | None]:
+    done: list[Kept] = []
+    try:
+        for undecoded in batch:
+            done.append(_keep_one(undecoded))
+    except ImageloomError as fault:
+        return done, fault
+    return done, None
 
 
 def _keep_one(undecoded: Undecoded) -> Kept:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from imageloom.fetch.body import ENCODINGS, BodyError, read_body
+from imageloom.fetch.ending import lacks_files
 from imageloom.fetch.freshness import fresh_until, http_date
 from imageloom.fetch.netguard import BlockedAddressError, Guard, checked_resolver
 from imageloom.fetch.robots import Rules, name_of, opted_out, read_rules
@@ -297,6 +298,8 @@ class Http:
             async with pool.session.get(url, headers=wish.headers, allow_redirects=False) as answer:
                 return await self._read(answer, wish)
         except Exception as fault:  # whatever a server can make the library trip over is that server's fault
+            if lacks_files(fault):
+                raise
             return _fault(fault, self._limits)
         finally:
             pool.users -= 1
@@ -353,6 +356,8 @@ def _fault(fault: Exception, limits: Limits) -> Fetched:
     if isinstance(fault, aiohttp.ClientConnectorError):
         why = os.strerror(fault.os_error.errno) if fault.os_error.errno else str(fault.os_error)
         return Fetched(Status.HTTP_ERROR, error=f"cannot connect to {fault.host}:{fault.port}: {why}", passing=True)
+    if isinstance(fault, aiohttp.ClientPayloadError):
+        return Fetched(Status.HTTP_ERROR, error="the answer broke off before its end", passing=True)
     return Fetched(Status.HTTP_ERROR, error=str(fault) or type(fault).__name__, passing=True)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +46,6 @@ class Store:
         self._min_side = min_side
         self._resize = resize
         self._refused = refused or {}
-        self._made = time.time()
 
     def has(self, row: dict[str, Any] | None) -> bool:
         """Whether the picture that a manifest row tells about is on the disk, whole by its length."""
@@ -86,20 +84,6 @@ class Store:
         self._write(path, body)
         picture = {"sha256": digest, "path": path, "bytes": len(body)}
         return Kept(Status.OK, picture | {"width": info.width, "height": info.height, "format": info.format})
-
-    def undo(self) -> None:
-        """Removes what was written since this object was made, to leave a full disk as it was found.
-
-        By the files' times: a list of what was written would grow with the crawl.
-        """
-        for folder in {path.parent for path in self._root.glob("*/*") if self._is_new(path)}:
-            for path in filter(self._is_new, list(folder.iterdir())):
-                path.unlink()
-            if not any(folder.iterdir()):
-                folder.rmdir()
-
-    def _is_new(self, path: Path) -> bool:
-        return path.is_file() and path.stat().st_mtime >= self._made
 
     def _write(self, name: str, body: bytes) -> None:
         path = f"{self._root}/{name}"
