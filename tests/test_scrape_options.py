@@ -45,6 +45,27 @@ def test_retry_asks_only_what_has_the_status_and_lists_no_source(site: Any, tmp_
     assert not (folder / "data/.crawl.db").exists()
 
 
+def test_retry_of_nothing_is_no_error_and_before_the_first_crawl_it_says_what_to_do(
+    site: Any, tmp_path: Path, capsys: Any
+) -> None:
+    gallery(site, cat={"ok.jpg": picture()}, dog={"ok.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    assert asked(folder, "--retry", "failed") == 2
+    assert "hint: run `imageloom scrape` first" in capsys.readouterr().err
+    assert not (folder / "data/.crawl.db").exists()
+    assert scrape(folder) == 0
+    assert asked(folder, "--retry", "failed") == 0
+    assert "there is nothing to retry" in capsys.readouterr().out
+    assert not (folder / "data/.crawl.db").exists()
+
+
+@pytest.mark.parametrize("line", ["timeout: 1e400", "delay: .inf", "backoff: 1e12", "resize: 99999999999"])
+def test_what_nobody_means_is_refused(site: Any, tmp_path: Path, capsys: Any, line: str) -> None:
+    folder = project(tmp_path, from_site(site) + f"\n  {line}")
+    assert scrape(folder) == 2
+    assert "less than or equal to" in capsys.readouterr().err or "finite" in capsys.readouterr().err
+
+
 def test_a_crawl_says_what_dvc_must_be_told_unless_dvc_runs_it(
     site: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:

@@ -42,6 +42,9 @@ from imageloom.sources.source import Candidate, Context, Source
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would end a line or a column of a list
 
+_HOUR = 3600  # seconds: who waits longer has mistyped
+_PIXELS = 100_000  # of a side; images.MAX_PIXELS allows no picture that is larger both ways
+
 FAILED = "failed"  # what `--retry` calls every status without a picture
 
 
@@ -57,18 +60,29 @@ class Params(StageParams):
         min_length=1, description="Where pictures come from: one entry or more, each with a kind."
     )
     concurrency: int = Field(default=24, ge=1, le=1000, description="Requests at a time in all.")
-    per_host: int = Field(default=8, ge=1, description="Requests at a time to one host.")
-    delay: float = Field(default=0.0, ge=0, description="Seconds between the starts of two requests to one host.")
+    per_host: int = Field(default=8, ge=1, le=1000, description="Requests at a time to one host.")
+    delay: float = Field(
+        default=0.0, ge=0, le=_HOUR, description="Seconds between the starts of two requests to one host."
+    )
     retries: int = Field(default=3, ge=0, le=20, description="Further attempts after a fault that may pass.")
-    backoff: float = Field(default=0.5, ge=0, description="Seconds before the first retry; doubled for each after it.")
-    longest_wait: float = Field(default=60.0, gt=0, description="Wait no longer than this, whatever Retry-After says.")
-    timeout: float = Field(default=30.0, gt=0, description="Seconds that one attempt may take in all.")
-    idle_timeout: float = Field(default=10.0, gt=0, description="Seconds that one attempt may pass without a byte.")
-    max_bytes: int = Field(default=30_000_000, ge=1, description="Give up a longer body.")
-    min_side: int = Field(default=0, ge=0, description="Refuse pictures with a side shorter than this, in pixels.")
+    backoff: float = Field(
+        default=0.5, ge=0, le=_HOUR, description="Seconds before the first retry; doubled for each after it."
+    )
+    longest_wait: float = Field(
+        default=60.0, gt=0, le=_HOUR, description="Wait no longer than this, in seconds, whatever Retry-After says."
+    )
+    timeout: float = Field(default=30.0, gt=0, le=_HOUR, description="Seconds that one attempt may take in all.")
+    idle_timeout: float = Field(
+        default=10.0, gt=0, le=_HOUR, description="Seconds that one attempt may pass without a byte."
+    )
+    max_bytes: int = Field(default=30_000_000, ge=1, le=1_000_000_000, description="Give up a longer body.")
+    min_side: int = Field(
+        default=0, ge=0, le=_PIXELS, description="Refuse pictures with a side shorter than this, in pixels."
+    )
     resize: int | None = Field(
         default=None,
         ge=16,
+        le=_PIXELS,
         description="Store larger pictures with this shorter side, as JPEG; as they come if not given.",
     )
     user_agent: str = Field(
@@ -82,7 +96,8 @@ class Params(StageParams):
     obey_robots: bool = Field(default=True, description="Ask for nothing that a host's robots.txt refuses.")
     obey_opt_out: bool = Field(default=True, description="Keep no picture sent with noai, noimageai or noindex.")
     allow_hosts: list[Annotated[str, AfterValidator(_allowance)]] = Field(
-        default=[], description="Hosts, host:ports or networks that may be asked although they are inside."
+        default=[],
+        description="Hosts (on every port), host:ports, or networks (on allow_ports) that may be asked although inside.",
     )
     allow_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
         default=[], description="Ports that may be asked beside 80, 443, 8080 and 8443."
@@ -153,7 +168,7 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
         _report(job)
     elif arguments.dry_run:
         _preview(job)
-    else:
+    elif not (statuses and _nothing_to_retry(job)):
         _crawl(job)
 
 
@@ -232,6 +247,20 @@ def _crawl(job: _Job) -> None:
             raise
         say(f"scrape: {crawl.listed:,} addresses in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
         _conclude(crawl, ledger, job)
+
+
+def _nothing_to_retry(job: _Job) -> bool:
+    """Whether no address has one of the statuses, which it says."""
+    if job.paths.ledger.exists():  # of a crawl that did not end, which comes first
+        return False
+    if not job.manifest.exists():
+        raise DataError("--retry: nothing was crawled yet", "run `imageloom scrape` first")
+    marks = ", ".join("?" * len(job.statuses))
+    with job.ledger(None) as ledger:
+        [(count,)] = ledger.select(f"SELECT count(*) FROM rows WHERE status IN ({marks})", *job.statuses)
+    if not count:
+        say("scrape: no address has such a status: there is nothing to retry")
+    return not count
 
 
 def _resume(ledger: Ledger, store: Store, job: _Job) -> None:
