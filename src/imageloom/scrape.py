@@ -25,6 +25,7 @@ from imageloom import files, tables
 from imageloom import params as parameters
 from imageloom.console import progress, say, warn
 from imageloom.errors import DataError, ImageloomError
+from imageloom.fetch import retry
 from imageloom.fetch.crawl import Crawl
 from imageloom.fetch.ending import told, until_terminated
 from imageloom.fetch.forgotten import Forgotten, erase
@@ -32,11 +33,10 @@ from imageloom.fetch.http import Limits
 from imageloom.fetch.ledger import Ledger, Row, sweep, tell_resumed
 from imageloom.fetch.netguard import allowance
 from imageloom.fetch.report import changes, say_changes, say_report, summarise
-from imageloom.fetch.retry import retry
-from imageloom.fetch.status import GOOD, Status
+from imageloom.fetch.status import Status
 from imageloom.fetch.store import Store
 from imageloom.files import Paths
-from imageloom.params import UNLABELLED, ClassSpec, StageParams, nearest
+from imageloom.params import UNLABELLED, ClassSpec, StageParams
 from imageloom.sources import registry
 from imageloom.sources.source import Candidate, Context, Source
 
@@ -44,8 +44,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would end a l
 
 _HOUR = 3600  # seconds: who waits longer has mistyped
 _PIXELS = 100_000  # of a side; images.MAX_PIXELS allows no picture that is larger both ways
-
-FAILED = "failed"  # what `--retry` calls every status without a picture
 
 
 def _allowance(text: str) -> str:
@@ -97,7 +95,7 @@ class Params(StageParams):
     obey_opt_out: bool = Field(default=True, description="Keep no picture sent with noai, noimageai or noindex.")
     allow_hosts: list[Annotated[str, AfterValidator(_allowance)]] = Field(
         default=[],
-        description="Hosts (on every port), host:ports, or networks (on allow_ports) that may be asked although inside.",
+        description="Hosts (on every port), host:ports or networks (on allow_ports) that may be asked although inside.",
     )
     allow_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
         default=[], description="Ports that may be asked beside 80, 443, 8080 and 8443."
@@ -137,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument(
         "--retry",
         metavar="STATUS,...",
-        help=f"list no source; ask again the addresses with these statuses: {FAILED}, or {', '.join(Status)}",
+        help=f"list no source; ask again the addresses with these statuses: {retry.FAILED}, or {', '.join(Status)}",
     )
     parser.add_argument(
         "--refresh", action="store_true", help="ask as well for pictures that their servers say cannot have changed yet"
@@ -161,7 +159,7 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
     if arguments.max is not None and arguments.max < 1:
         raise ImageloomError(f"--max must be 1 or more, not {arguments.max}")
     _refuse_what_would_be_ignored(arguments)
-    statuses = _statuses(arguments.retry)
+    statuses = retry.statuses(arguments.retry)
     refresh = arguments.refresh or bool(statuses)  # who names a status means to ask
     job = _Job(params, paths, *_prepare(params, paths), statuses, arguments.max, refresh)
     if arguments.report:
@@ -233,7 +231,7 @@ def _crawl(job: _Job) -> None:
         erase(ledger, forgotten, paths.raw)
         for source, context in job.sources:
             running.enter_context(source.opened(context))
-        listed = [retry(ledger, job.statuses, paths.root)] if job.statuses else job.sources
+        listed = [retry.source(ledger, job.statuses, paths.root)] if job.statuses else job.sources
         crawl = Crawl(ledger, store, forgotten, job.most, refresh=job.refresh)
         began = time.monotonic()
         try:
@@ -255,9 +253,8 @@ def _nothing_to_retry(job: _Job) -> bool:
         return False
     if not job.manifest.exists():
         raise DataError("--retry: nothing was crawled yet", "run `imageloom scrape` first")
-    marks = ", ".join("?" * len(job.statuses))
     with job.ledger(None) as ledger:
-        [(count,)] = ledger.select(f"SELECT count(*) FROM rows WHERE status IN ({marks})", *job.statuses)
+        count = retry.count(ledger, job.statuses)
     if not count:
         say("scrape: no address has such a status: there is nothing to retry")
     return not count
@@ -361,21 +358,6 @@ def _copied_ledger(job: _Job) -> Iterator[Ledger]:
             shutil.copy(path, folder)
         with job.ledger(Path(folder) / job.paths.ledger.name) as ledger:
             yield ledger
-
-
-def _statuses(text: str | None) -> list[Status]:
-    """What `--retry` names: statuses, or `failed` for every one without a picture."""
-    statuses: list[Status] = []
-    for name in text.split(",") if text is not None else ():
-        if name == FAILED:
-            statuses += [status for status in Status if status not in GOOD]
-        elif name in list(Status):
-            statuses.append(Status(name))
-        else:
-            raise ImageloomError(
-                f"--retry: {name!r} is no status", nearest(name, [FAILED, *(status.value for status in Status)])
-            )
-    return statuses
 
 
 def _prepare(params: Params, paths: Paths) -> tuple[list[tuple[Source, Context]], list[str]]:

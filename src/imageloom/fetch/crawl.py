@@ -94,8 +94,8 @@ class Crawl:
         """Crawls the sources one after another, and fetches their candidates many at a time.
 
         Raises:
-            DecodersEndedError: The system ended a process that decodes; the ledger knows what came.
-            ImageloomError: The disk is full, or the store cannot be written.
+            ImageloomError: The disk is full, the store cannot be written, or the system ended a process that decodes;
+                the ledger knows what came.
         """
         asked: asyncio.Queue[_Order | None] = asyncio.Queue(2 * limits.concurrency)
         bodies = _Backlog(BACKLOG)

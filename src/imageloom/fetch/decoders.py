@@ -25,10 +25,6 @@ from imageloom.fetch.store import Kept, Store
 BLOCKS = 3  # of memory that each process keeps for the next picture: one for it decoded, half shrunk and shrunk
 
 
-class DecodersEndedError(ImageloomError):
-    """The system ended a decoding process; what came until then is kept."""
-
-
 class Undecoded(NamedTuple):
     """What is to be decoded and stored.
 
@@ -67,13 +63,13 @@ class Decoders:
         """Decodes and stores pictures, and says what became of each, or of the first until the store failed.
 
         Raises:
-            DecodersEndedError: The system ended a process.
+            ImageloomError: The system ended a process.
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, _keep, batch)
         except BrokenProcessPool:
             hint = "it may have run out of memory; `imageloom scrape` goes on where it was"
-            raise DecodersEndedError("the system ended a process that decodes pictures", hint) from None
+            raise ImageloomError("the system ended a process that decodes pictures", hint) from None
 
     def close(self) -> None:
         """Waits for what they are at, and ends them."""

@@ -21,7 +21,8 @@ async def until_terminated(work: Awaitable[None]) -> None:
         SystemExit: SIGTERM came.
     """
     if threading.current_thread() is not threading.main_thread():  # where signals cannot be heard
-        return await work
+        await work
+        return
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     came = threading.Event()
