@@ -62,6 +62,7 @@ def test_int8_is_as_right_as_float32_within_a_point(pictures, least, tmp_path):
         classes=[{"name": name} for name in classes],
         backbone={"image_size": SIZE},
         split={"method": "stratified", "validation": 0.15, "test": 0.4},
+        train={"probe": {"c": [0.03, 0.1]}},
         export={"formats": ["int8"], "check": 1000},
     )
     for name, content in classes.items():
