@@ -1,6 +1,6 @@
-"""LitServe with our model, for `serve.py`: `python peer_litserve.py PORT WORKERS MODEL FORMAT`.
+"""LitServe with our model, for `serve.py`: `python peer_litserve.py PORT WORKERS SPEAKERS MODEL FORMAT`.
 
-A process per worker, and as many that speak HTTP, which is LitServe's own way. Pictures come as raw bodies: forms, its
+Each worker is a process, and so is each that speaks HTTP. Pictures come as raw bodies: forms, its
 examples' way, are slower.
 """
 
@@ -40,12 +40,12 @@ class Api(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Api(*sys.argv[3:5])
+    api = Api(*sys.argv[4:6])
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=int(sys.argv[2]), timeout=60)
     server.run(
         host="127.0.0.1",
         port=int(sys.argv[1]),
-        num_api_servers=int(sys.argv[2]),
+        num_api_servers=int(sys.argv[3]),
         log_level="error",
         generate_client_file=False,
         access_log=False,

@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         return settings.add_token(arguments)
     arguments.threads = arguments.threads or max(1, cores() // arguments.workers)
     logging.getLogger("waitress").setLevel(logging.ERROR)  # that connections wait is told by /metrics
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture is told to who sent it
     slot = ModelSlot(arguments.model, arguments.cache)
     sockets = listen(arguments.host, arguments.port)
     line = f"model {slot.version} with {len(slot.current.labels)} classes at {links(sockets, arguments.host)}"

@@ -1,0 +1,75 @@
+-- wrk's clients, one to a thread. They post pictures to /predict: each as soon as it has its answer, or where RATE is
+-- set by a timetable of its own, and then the time of an answer counts from when its request was due, so that a server
+-- which stalls cannot hide it. Prints a line of status and milliseconds for each answer.
+--
+-- wrk ... -s load.lua URL -- FOLDER PICTURES RATE CLIENTS
+
+local ffi = require("ffi")
+ffi.cdef [[
+  typedef struct { long seconds; long nanoseconds; } instant;
+  int clock_gettime(int clock, instant *now);
+]]
+
+local instant = ffi.new("instant")
+
+local function now() -- in milliseconds
+  ffi.C.clock_gettime(1, instant)
+  return tonumber(instant.seconds) * 1000 + tonumber(instant.nanoseconds) / 1e6
+end
+
+local clients = {}
+
+function setup(thread)
+  thread:set("number", #clients)
+  table.insert(clients, thread)
+end
+
+function init(arguments)
+  local folder, pictures = arguments[1], tonumber(arguments[2])
+  local rate, of = tonumber(arguments[3]), tonumber(arguments[4])
+  math.randomseed(number + 1)
+  requests = {}
+  for i = 0, pictures - 1 do
+    local file = assert(io.open(string.format("%s/%04d.jpg", folder, i), "rb"))
+    requests[i] = wrk.format("POST", "/predict", { ["Content-Type"] = "image/jpeg" }, file:read("*a"))
+    file:close()
+  end
+  sent, answers, pause = 0, {}, 0
+  if rate > 0 then
+    pause = 1000 * of / rate
+    due = now() + pause * math.random()
+  end
+end
+
+if os.getenv("RATE") then
+  function delay()
+    return math.max(0, math.floor(due - now()))
+  end
+end
+
+function request()
+  sent = sent + 1
+  began = now()
+  if pause > 0 then
+    began = math.max(due, began - pause) -- a client that fell behind by more than one request gives those before up
+    due = began + pause * (0.5 + math.random())
+  end
+  return requests[(sent * 17 + number * 5) % (#requests + 1)]
+end
+
+function response(status)
+  answers[#answers + 1] = status
+  answers[#answers + 1] = now() - began
+end
+
+function done(summary)
+  local errors = summary.errors
+  local failed = errors.connect + errors.read + errors.write + errors.timeout
+  print(string.format("took %.6f seconds, failed %d", summary.duration / 1e6, failed))
+  for _, client in ipairs(clients) do
+    local answers = client:get("answers")
+    for i = 1, #answers, 2 do
+      print(string.format("answer %d %.3f", answers[i], answers[i + 1]))
+    end
+  end
+end
