@@ -115,6 +115,21 @@ def test_classes_that_a_model_does_not_know_are_named(exported_model, data):
     assert "A knows none of the classes" in run.stderr
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_classes_are_the_same_in_either_order_whatever_they_are_called(
+    exported_model, colour_tflite, write_export, data, tmp_path, labelled
+):
+    """The folders have the names of one model, or its labels; the other model knows the labels only."""
+    theirs = write_export(tmp_path / "theirs", colour_tflite, [("红", "红"), ("green", "green"), ("blue", "blue")])
+    if labelled:
+        (data / "red").rename(data / "红")
+    for a, b in ((exported_model, theirs), (theirs, exported_model)):
+        run = imageloom(a, b, "--data", data, "--json")
+        assert run.stderr == ""
+        answer = json.loads(run.stdout)
+        assert (answer["accuracy_a"], answer["accuracy_b"], answer["won"], answer["lost"]) == (1, 1, 0, 0)
+
+
 @pytest.mark.parametrize("missing", ["data", "model", "split"])
 def test_what_is_missing_is_an_error_and_no_verdict(exported_model, tmp_path, missing):
     options = {"data": ["--data", tmp_path], "model": ["--data", tmp_path], "split": ["-C", tmp_path]}[missing]
@@ -139,6 +154,13 @@ def test_few_changes_are_no_difference(won, lost):
     result = Comparison(1000, 800 + lost, 800 + won, won, lost)
     assert result.verdict == "same"
     assert 0 < result.p <= 1
+
+
+def test_the_test_must_agree_with_the_interval():
+    result = Comparison(pictures=50, right_a=20, right_b=31, won=21, lost=10)
+    assert result.interval[0] > 0  # which alone would call it better
+    assert result.p == pytest.approx(0.0501, abs=1e-4)
+    assert result.verdict == "same"
 
 
 def draw(chances: list[float], number: int, seed: int) -> Comparison:

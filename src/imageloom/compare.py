@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +94,11 @@ class Comparison:
 
         McNemar 1947; the mid-p version, which is neither too shy nor too bold, by Fagerland, Lydersen and Laake 2013.
         """
+        from scipy.special import bdtr
+
         number, fewer = self.won + self.lost, min(self.won, self.lost)
-        ways = 2 * sum(math.comb(number, k) for k in range(fewer + 1)) - math.comb(number, fewer)
-        return min(1.0, ways / 2**number)
+        # Twice P(X <= fewer) less P(X = fewer) is the sum with it and without it.
+        return min(1.0, float(bdtr(fewer, number, 0.5)) + (float(bdtr(fewer - 1, number, 0.5)) if fewer else 0.0))
 
     @property
     def verdict(self) -> Verdict:
@@ -139,9 +141,10 @@ def run(arguments: argparse.Namespace) -> int:
     paths = Paths(arguments.project)
     pictures = _in_folders(arguments.data) if arguments.data else _test_side(paths)
     classes = Counter(name for _, name in pictures)
-    for letter, model in zip("AB", models, strict=True):
-        _check_classes(letter, model, classes)
-    seen = _look(models, pictures)
+    folders_of = [_folders(one, other, classes) for one, other in (models, models[::-1])]
+    for letter, table in zip("AB", folders_of, strict=True):
+        _check_classes(letter, table, classes)
+    seen = _look(list(zip(models, folders_of, strict=True)), pictures)
     result = Comparison.of(seen)
     named = {"A": (arguments.a, models[0].version), "B": (arguments.b, models[1].version)}
     if arguments.json:
@@ -169,9 +172,27 @@ def _in_folders(folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _check_classes(letter: str, model: Predictor, classes: Mapping[str, int]) -> None:
-    known = {*model.names, *model.labels}
-    strange = [name for name in classes if name not in known]
+def _folders(model: Predictor, other: Predictor, folders: Collection[str]) -> dict[str, str]:
+    """The folder that each class of a model stands for, by the class's name.
+
+    It is the folder of that name or of the class's label. A model of others may know the label only: then it is the
+    folder of the other model's class with that label, or that name.
+    """
+
+    def own(name: str, label: str) -> str | None:
+        return next((each for each in (name, label) if each in folders), None)
+
+    theirs: dict[str, str | None] = {}
+    for name, label in zip(other.names, other.labels, strict=True):
+        theirs |= {name: own(name, label), label: own(name, label)}
+    return {
+        name: own(name, label) or theirs.get(label) or theirs.get(name) or name
+        for name, label in zip(model.names, model.labels, strict=True)
+    }
+
+
+def _check_classes(letter: str, table: Mapping[str, str], classes: Mapping[str, int]) -> None:
+    strange = [name for name in classes if name not in table.values()]
     if len(strange) == len(classes):
         raise ModelError(
             f"{letter} knows none of the classes {', '.join(sorted(classes))}", "compare on pictures of its own classes"
@@ -180,21 +201,18 @@ def _check_classes(letter: str, model: Predictor, classes: Mapping[str, int]) ->
         console.warn(f"{letter} does not know the class {name!r}, and is wrong on its {classes[name]:,} pictures")
 
 
-def _look(models: Sequence[Predictor], pictures: Sequence[tuple[Path, str]]) -> list[Seen]:
-    """What both models say; each picture is read once."""
-    folders = {name for _, name in pictures}
+def _look(models: Sequence[tuple[Predictor, Mapping[str, str]]], pictures: Sequence[tuple[Path, str]]) -> list[Seen]:
+    """What both models say, as names of folders; each picture is read once."""
 
     def look(item: tuple[Path, str]) -> Seen | None:
         path, actual = item
         try:
             data = path.read_bytes()
-            answers = [model.predict(data) for model in models]
+            a, b = (table[model.predict(data).name] for model, table in models)
         except (ImageError, OSError):
             return None
-        a, b = (one.name if one.name in folders else names.get(one.label, one.name) for one in answers)
         return Seen(str(path), actual, a, b)
 
-    names = {label: name for model in models for label, name in zip(model.labels, model.names, strict=True)}
     seen: list[Seen] = []
     many = len(pictures) >= FEWEST_FOR_A_BAR
     with console.progress("compare", len(pictures), log=console.remark) if many else nullcontext() as bar:

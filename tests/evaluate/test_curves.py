@@ -55,6 +55,12 @@ def test_a_sure_answer_is_in_the_last_bin():
     assert curves.reliability(np.array([[1.0, 0.0]]), np.array([0])).counts[-1] == 1
 
 
+@pytest.mark.parametrize(("sure", "place"), [(0.5, 7), (0.59, 8), (0.61, 9), (0.9, 13), (0.95, 14)])
+def test_bins_are_fifteenths(sure, place):
+    counts = curves.reliability(np.array([[sure, 1 - sure]]), np.array([0])).counts
+    assert counts.tolist() == [int(number == place) for number in range(15)]
+
+
 def true_and_bold(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Probabilities float[N, 2], the same taken too boldly, and classes that are drawn by the first."""
     draw = np.random.default_rng(5)

@@ -99,6 +99,9 @@ def read(paths: Paths) -> Outcome:
     test = [row for row in split if row["side"] == "test"]
     if not test:
         raise DataError("there are no test pictures", "raise split.test in params.yaml, or add pictures")
+    strange = sorted({row["class"] for row in test} - number.keys())
+    if strange:
+        raise DataError(f"the classifier does not know the class {strange[0]!r} of the split", "run `dvc repro train`")
     features = FeatureStore(paths.features).read([row["id"] for row in test])
     return Outcome(
         rows=[of_id.get(row["id"], {}) | row for row in test],
