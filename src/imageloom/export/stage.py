@@ -21,7 +21,7 @@ from imageloom.export import check, metadata, onnx, quantise, saved_model, tflit
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
 from imageloom.params import StageParams
-from imageloom.recipes.head import Head, read_about
+from imageloom.recipes.head import Head, class_numbers, read_about
 from imageloom.tflite_graph import TFLiteGraph
 
 Format = Literal["float32", "float16", "int8", "onnx"]
@@ -90,8 +90,7 @@ class _Sources:
 
     def test_pictures(self, rows: Sequence[dict[str, Any]]) -> check.Pictures:
         """Test pictures and what the evaluated classifier, calibrated, says of them."""
-        names = [spec["name"] for spec in self.about["classes"]]
-        classes = np.array([names.index(row["class"]) for row in rows])
+        classes = class_numbers(self.about, rows)
         return check.Pictures(self.pixels(rows), classes, self.head.probabilities(self.features(rows)))
 
 
@@ -100,6 +99,7 @@ def run(params: Params, paths: Paths) -> None:
 
     Raises:
         ModelError: Backbone or classifier are missing, or a format does not answer as it must.
+        DataError: There are no test pictures, or one is of a class that the classifier was not trained on.
     """
     formats = [name for name in FILES if name in ("float32", "saved_model", *params.formats)]
     if "onnx" in formats:
@@ -140,7 +140,7 @@ def _write_models(sources: _Sources, formats: Sequence[str], params: Params, fol
     looks_at = saved_model.Input(sources.backbone["image_size"], sources.about["input"]["aspect"])
     saved_model.write(folder / "saved_model", module, sources.head, looks_at, folder / metadata.LABELS_FILE)
     if "int8" in formats:
-        rows = sources.side("train", params.representative)
+        rows = sources.side("test", params.representative)
         pictures = quantise.Representative(sources.pixels(rows), sources.features(rows))
         graph = quantise.backbone(content, pictures)
         graph.set_ends(graph.input, tflite.add_head(graph, sources.head))
