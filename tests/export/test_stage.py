@@ -117,13 +117,17 @@ def test_model_json_and_the_table_tell_what_is_there(exported):
     assert content["formats"]["int8"]["bytes"] < content["formats"]["float32"]["bytes"] * 1.5
 
 
-def test_every_format_is_known_by_the_bounds_of_the_classifier(exported):
-    about = json.loads((exported.paths.classifier / "classifier.json").read_text(encoding="utf-8"))
-    for name, entry in card.read(exported.paths.export).content["formats"].items():
+def test_every_format_is_known_by_the_bounds_of_the_classifier(copied):
+    path = copied.paths.classifier / "classifier.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    about["known"] |= {"min_confidence": 0.625, "max_distance": 1.75, "precision": 0.875}
+    path.write_text(json.dumps(about), encoding="utf-8")
+    copied.run("export")
+    for name, entry in card.read(copied.paths.export).content["formats"].items():
         assert entry["known"] == about["known"]
         assert entry["temperature"] == about["calibration"]["temperature"]
         if name != "saved_model":  # whose backbone pools tiles and has no map
-            assert entry.items() >= _tensors(exported.paths.export / FILES[name]).items()
+            assert entry.items() >= _tensors(copied.paths.export / FILES[name]).items()
             assert entry["features"] is not None
 
 

@@ -1,6 +1,5 @@
 """Runs what was exported on test pictures, and says how well it agrees with the classifier that was evaluated."""
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,8 +85,9 @@ class Measure:
     @property
     def chance(self) -> float:
         """How probable it is to lose so many more than are won where both are equally good (McNemar's exact test)."""
-        changed = self.lost + self.won
-        return sum(math.comb(changed, lost) for lost in range(self.lost, changed + 1)) / 2**changed
+        from scipy.special import bdtr
+
+        return float(bdtr(self.won, self.lost + self.won, 0.5))
 
 
 def load(paths: Sequence[Path], size: int, aspect: images.Aspect) -> np.ndarray:
