@@ -140,7 +140,7 @@ def _write_models(sources: _Sources, formats: Sequence[str], params: Params, fol
     looks_at = saved_model.Input(sources.backbone["image_size"], sources.about["input"]["aspect"])
     saved_model.write(folder / "saved_model", module, sources.head, looks_at, folder / metadata.LABELS_FILE)
     if "int8" in formats:
-        rows = sources.side("test", params.representative)
+        rows = sources.side("train", params.representative)
         pictures = quantise.Representative(sources.pixels(rows), sources.features(rows))
         graph = quantise.backbone(content, pictures)
         graph.set_ends(graph.input, tflite.add_head(graph, sources.head))
