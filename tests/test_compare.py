@@ -115,19 +115,28 @@ def test_classes_that_a_model_does_not_know_are_named(exported_model, data):
     assert "A knows none of the classes" in run.stderr
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_classes_are_the_same_in_either_order_whatever_they_are_called(
-    exported_model, colour_tflite, write_export, data, tmp_path, labelled
+@pytest.mark.parametrize("folder", ["red", "rouge", "红"])
+def test_folders_may_be_named_by_either_model_or_by_label_and_the_order_of_models_is_all_one(
+    exported_model, write_export, colour_tflite, data, tmp_path, folder
 ):
-    """The folders have the names of one model, or its labels; the other model knows the labels only."""
-    theirs = write_export(tmp_path / "theirs", colour_tflite, [("红", "红"), ("green", "green"), ("blue", "blue")])
-    if labelled:
-        (data / "red").rename(data / "红")
-    for a, b in ((exported_model, theirs), (theirs, exported_model)):
+    other = write_export(tmp_path / "other", colour_tflite, [("rouge", "红"), ("green", "green"), ("blue", "blue")])
+    (data / "red").rename(data / folder)
+    for a, b in ((exported_model, other), (other, exported_model)):
         run = imageloom(a, b, "--data", data, "--json")
-        assert run.stderr == ""
+        assert (run.returncode, run.stderr) == (EXIT_CODES["same"], "")
         answer = json.loads(run.stdout)
-        assert (answer["accuracy_a"], answer["accuracy_b"], answer["won"], answer["lost"]) == (1, 1, 0, 0)
+        assert (answer["accuracy_a"], answer["accuracy_b"], answer["changed"]) == (1, 1, [])
+
+
+def test_a_class_without_a_folder_is_one_answer_of_both_models(
+    exported_model, write_export, colour_tflite, data, tmp_path
+):
+    other = write_export(tmp_path / "other", colour_tflite, [("rouge", "红"), ("green", "green"), ("blue", "blue")])
+    (data / "red").rename(data / "purple")
+    for a, b in ((exported_model, other), (other, exported_model)):
+        run = imageloom(a, b, "--data", data, "--json")
+        assert run.stderr.count("does not know the class 'purple'") == 2
+        assert json.loads(run.stdout)["changed"] == []
 
 
 @pytest.mark.parametrize("missing", ["data", "model", "split"])
@@ -156,11 +165,18 @@ def test_few_changes_are_no_difference(won, lost):
     assert 0 < result.p <= 1
 
 
-def test_the_test_must_agree_with_the_interval():
-    result = Comparison(pictures=50, right_a=20, right_b=31, won=21, lost=10)
-    assert result.interval[0] > 0  # which alone would call it better
-    assert result.p == pytest.approx(0.0501, abs=1e-4)
-    assert result.verdict == "same"
+def test_the_interval_alone_makes_no_verdict():
+    for won, lost in ((15, 6), (6, 15)):
+        result = Comparison(21, lost, won, won, lost)
+        low, high = result.interval
+        assert low > 0 or high < 0
+        assert result.p == pytest.approx(0.05248, abs=5e-6)
+        assert result.verdict == "same"
+
+
+def test_many_changes_are_tested_as_fast_as_few():
+    result = Comparison(1_000_000, 500_000, 500_800, won=200_800, lost=200_000)
+    assert result.p == pytest.approx(0.2064, abs=1e-3)  # z = 800 / sqrt(400,800)
 
 
 def draw(chances: list[float], number: int, seed: int) -> Comparison:

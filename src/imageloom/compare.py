@@ -94,11 +94,12 @@ class Comparison:
 
         McNemar 1947; the mid-p version, which is neither too shy nor too bold, by Fagerland, Lydersen and Laake 2013.
         """
-        from scipy.special import bdtr
+        from scipy.special import (
+            bdtr,
+        )  # the binomial distribution; scipy.stats has it too, but takes a second to import
 
         number, fewer = self.won + self.lost, min(self.won, self.lost)
-        # Twice P(X <= fewer) less P(X = fewer) is the sum with it and without it.
-        return min(1.0, float(bdtr(fewer, number, 0.5)) + (float(bdtr(fewer - 1, number, 0.5)) if fewer else 0.0))
+        return min(1.0, float(bdtr(fewer, number, 0.5) + (bdtr(fewer - 1, number, 0.5) if fewer else 0)))
 
     @property
     def verdict(self) -> Verdict:
@@ -141,10 +142,10 @@ def run(arguments: argparse.Namespace) -> int:
     paths = Paths(arguments.project)
     pictures = _in_folders(arguments.data) if arguments.data else _test_side(paths)
     classes = Counter(name for _, name in pictures)
-    folders_of = [_folders(one, other, classes) for one, other in (models, models[::-1])]
-    for letter, table in zip("AB", folders_of, strict=True):
-        _check_classes(letter, table, classes)
-    seen = _look(list(zip(models, folders_of, strict=True)), pictures)
+    called = _called(models, classes)
+    for letter, names in zip("AB", called, strict=True):
+        _check_classes(letter, {*names.values()}, classes)
+    seen = _look(models, called, pictures)
     result = Comparison.of(seen)
     named = {"A": (arguments.a, models[0].version), "B": (arguments.b, models[1].version)}
     if arguments.json:
@@ -172,27 +173,25 @@ def _in_folders(folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _folders(model: Predictor, other: Predictor, folders: Collection[str]) -> dict[str, str]:
-    """The folder that each class of a model stands for, by the class's name.
+def _called(models: Sequence[Predictor], folders: Collection[str]) -> list[dict[str, str]]:
+    """For each model, what each of its classes, by name, is called here: as a folder is where one has its name, its
+    label, or another model's name of that label; else by the same name for all models."""
+    shared: dict[str, set[str]] = {}
+    for model in models:
+        for label, name in zip(model.labels, model.names, strict=True):
+            shared.setdefault(label, set()).add(name)
 
-    It is the folder of that name or of the class's label. A model of others may know the label only: then it is the
-    folder of the other model's class with that label, or that name.
-    """
+    def called(name: str, label: str) -> str:
+        names = sorted(shared[label])
+        return next((one for one in (name, label, *names) if one in folders), names[0])
 
-    def own(name: str, label: str) -> str | None:
-        return next((each for each in (name, label) if each in folders), None)
-
-    theirs: dict[str, str | None] = {}
-    for name, label in zip(other.names, other.labels, strict=True):
-        theirs |= {name: own(name, label), label: own(name, label)}
-    return {
-        name: own(name, label) or theirs.get(label) or theirs.get(name) or name
-        for name, label in zip(model.names, model.labels, strict=True)
-    }
+    return [
+        {name: called(name, label) for name, label in zip(model.names, model.labels, strict=True)} for model in models
+    ]
 
 
-def _check_classes(letter: str, table: Mapping[str, str], classes: Mapping[str, int]) -> None:
-    strange = [name for name in classes if name not in table.values()]
+def _check_classes(letter: str, known: Collection[str], classes: Mapping[str, int]) -> None:
+    strange = [name for name in classes if name not in known]
     if len(strange) == len(classes):
         raise ModelError(
             f"{letter} knows none of the classes {', '.join(sorted(classes))}", "compare on pictures of its own classes"
@@ -201,14 +200,16 @@ def _check_classes(letter: str, table: Mapping[str, str], classes: Mapping[str, 
         console.warn(f"{letter} does not know the class {name!r}, and is wrong on its {classes[name]:,} pictures")
 
 
-def _look(models: Sequence[tuple[Predictor, Mapping[str, str]]], pictures: Sequence[tuple[Path, str]]) -> list[Seen]:
-    """What both models say, as names of folders; each picture is read once."""
+def _look(
+    models: Sequence[Predictor], called: Sequence[Mapping[str, str]], pictures: Sequence[tuple[Path, str]]
+) -> list[Seen]:
+    """What both models say; each picture is read once."""
 
     def look(item: tuple[Path, str]) -> Seen | None:
         path, actual = item
         try:
             data = path.read_bytes()
-            a, b = (table[model.predict(data).name] for model, table in models)
+            a, b = (names[model.predict(data).name] for model, names in zip(models, called, strict=True))
         except (ImageError, OSError):
             return None
         return Seen(str(path), actual, a, b)

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from projects import Project
 
+from imageloom.predictor import Predictor
+
 pytestmark = pytest.mark.slow
 
 SIZE = 96
@@ -75,4 +77,5 @@ def test_int8_is_as_right_as_float32_within_a_point(pictures, least, tmp_path):
     right = {name: float(row["accuracy"]) for name, row in rows.items()}
     assert right["float32"] >= least
     assert right["int8"] >= right["float32"] - 0.01
+    assert all(Predictor(project.paths.export, name).has_map for name in ("float32", "int8"))
     assert int(rows["int8"]["bytes"]) <= int(rows["float32"]["bytes"]) / 3
