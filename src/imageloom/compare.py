@@ -94,9 +94,7 @@ class Comparison:
 
         McNemar 1947; the mid-p version, which is neither too shy nor too bold, by Fagerland, Lydersen and Laake 2013.
         """
-        from scipy.special import (
-            bdtr,
-        )  # the binomial distribution; scipy.stats has it too, but takes a second to import
+        from scipy.special import bdtr  # scipy.stats has the binomial distribution, too, but takes long to import
 
         number, fewer = self.won + self.lost, min(self.won, self.lost)
         return min(1.0, float(bdtr(fewer, number, 0.5) + (bdtr(fewer - 1, number, 0.5) if fewer else 0)))

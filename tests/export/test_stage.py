@@ -14,7 +14,7 @@ from projects import Project, picture
 from imageloom import card, files, graphs, images, tables, tflite_metadata
 from imageloom.errors import DataError, ModelError
 from imageloom.export import check, onnx, quantise, tflite
-from imageloom.export.stage import FILES, Params, _tensors
+from imageloom.export.stage import FILES, Params, _Sources, _tensors
 from imageloom.features import FeatureStore
 from imageloom.predictor import Predictor
 from imageloom.recipes.head import Head
@@ -178,6 +178,16 @@ def test_int8_is_measured_on_all_test_pictures_and_the_others_on_as_many_as_aske
     with (exported.paths.reports / "export.csv").open(encoding="utf-8") as file:
         at_once = {row["format"]: row for row in csv.DictReader(file)}
     assert rows["int8"] == at_once["int8"]
+
+
+def test_a_class_that_came_after_the_classifier_is_told_of(copied):
+    path = copied.paths.classifier / "classifier.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    gone = about["classes"][-1]["name"]
+    about["classes"][-1]["name"] = "another"
+    sources = _Sources({"image_size": 32}, about, Head(np.eye(1), np.zeros(1)), [], copied.paths)
+    with pytest.raises(DataError, match=f"does not know the class {gone}"):
+        sources.test_pictures([{"class": gone}])
 
 
 def test_without_test_pictures_it_is_told_what_to_do(copied):
