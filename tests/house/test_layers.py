@@ -17,6 +17,7 @@ GROUND |= {
     "heatmap",
     "ood",
     "schema",
+    "tflite_editor",
     "tflite_graph",
     "tflite_metadata",
     "mlflow_store",
