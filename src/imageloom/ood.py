@@ -8,6 +8,7 @@ first part alone lets pictures pass that are unlike anything known.
 """
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,17 @@ def near(distances: np.ndarray, bound: float) -> np.ndarray:
     NaN counts as near: a model whose features nobody can see answers by its confidence alone.
     """
     return ~(np.asarray(distances) > bound)
+
+
+def known(probabilities: np.ndarray, distances: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
+    """bool[N], which answers a model stands by: they are sure enough, and of pictures that are near enough.
+
+    Args:
+        probabilities: float32[N, K], calibrated.
+        distances: float32[N]; see `near` for NaN.
+        bounds: `min_confidence` and `max_distance`, as classifier.json and model.json have them under `known`.
+    """
+    return (probabilities.max(axis=1) >= bounds["min_confidence"]) & near(distances, bounds["max_distance"])
 
 
 def _of_length_one(features: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from imageloom import arrays, card, heatmap, images, ood
 from imageloom.engine import Engine
 from imageloom.errors import ImageError, ModelError
+from imageloom.trained_on import TrainedOn
 
 # The formats of model.json that LiteRT runs.
 TFLITE = ("float32", "float16", "int8")
@@ -124,6 +125,14 @@ class Predictor:
                 card.EXPORT_AGAIN,
             )
 
+    def trained_on(self) -> TrainedOn | None:
+        """The pictures that it was trained on; None where nobody can tell.
+
+        Raises:
+            ModelError: The file that tells is missing or was altered since it was exported.
+        """
+        return self.card.trained_on()
+
     def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Probabilities float32[K] of a picture uint8[S, S, 3], and its features float32[D] where it has any."""
         if self._features is None:
@@ -163,9 +172,8 @@ class Predictor:
         probabilities = np.array(answer, dtype=np.float32)
         best = int(probabilities.argmax())
         distance = float("nan") if features is None else float(self._detector.distances(features[np.newaxis])[0])
-        near = ood.near(np.array(distance), self._known["max_distance"])
-        known = near and probabilities[best] >= self._known["min_confidence"]
-        return Prediction(self.labels[best], self.names[best], probabilities, bool(known), distance, self)
+        known = bool(ood.known(probabilities[np.newaxis], np.array([distance]), self._known)[0])
+        return Prediction(self.labels[best], self.names[best], probabilities, known, distance, self)
 
     def heatmap(self, image: np.ndarray, class_index: int | None = None) -> np.ndarray:
         """Where the evidence for a class lies: by class activation, or by occlusion where the network pools no map.

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from imageloom import console, files, params, tables
+from imageloom import console, files, params, tables, trained_on
 from imageloom.errors import DataError
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
@@ -13,6 +13,7 @@ from imageloom.params import ClassSpec, StageParams
 from imageloom.recipes import classifier
 from imageloom.recipes.probe import Data, ProbeParams
 from imageloom.recipes.rejection import RejectionParams
+from imageloom.trained_on import TrainedOn
 
 
 class Params(StageParams):
@@ -36,6 +37,7 @@ def run(settings: Params, paths: Paths) -> None:
     found, history = classifier.fit(sides["train"], sides["validation"], len(classes), settings.probe, settings.known)
     with files.atomic_folder(paths.classifier) as folder:
         found.save(folder)
+        TrainedOn.of(row["id"] for row in table.to_pylist() if row["side"] in sides).save(folder / trained_on.FILE)
         files.write_text(folder / "labels.txt", "".join(f"{spec.label}\n" for spec in classes))
         about = {
             "recipe": settings.recipe,

@@ -20,6 +20,7 @@ GROUND |= {
     "tflite_editor",
     "tflite_graph",
     "tflite_metadata",
+    "trained_on",
     "mlflow_store",
 }
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
