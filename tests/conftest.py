@@ -214,6 +214,7 @@ class Site:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 128  # of the usual 5, a busy machine drops some: each comes again after 1 s, 3 s, 7 s
 
             def handle_error(self, *_: object) -> None:
                 """Clients that hang up are part of the tests."""
