@@ -114,8 +114,8 @@ def throughput(options: Options, pictures: Path, name: str) -> list[Figure]:
         Figure(f"{name}: server", best["ours"], "images/s"),
         Figure(f"{name}: server / bare loop", best["ours"] / best["limit"], "ratio", LIMIT_SHARES[name]),
         *peers,
-        Figure(f"{name}: p50 of {CLIENTS} clients", fastest.quantile(0.5), "ms"),
-        Figure(f"{name}: p99 of {CLIENTS} clients", fastest.quantile(0.99), "ms"),
+        Figure(f"{name}: p50 of {CLIENTS} clients", fastest.p50, "ms"),
+        Figure(f"{name}: p99 of {CLIENTS} clients", fastest.p99, "ms"),
     ]
 
 
@@ -170,7 +170,7 @@ def under_load(options: Options, pictures: Path) -> list[Figure]:
             Figure("overload: answered", over.rate, "images/s"),
             Figure("overload: answered / saturation", over.rate / full.rate, "ratio"),
             Figure("overload: p99 of answers", over.quantile(0.99), "ms"),
-            Figure("overload: that / p99 at saturation", over.quantile(0.99) / full.quantile(0.99), "ratio", "< 2.01"),
+            Figure("overload: that / p99 at saturation", over.quantile(0.99) / full.p99, "ratio", "< 2.01"),
             Figure("overload: 503 within, 99 %", over.quantile(0.99, 503), "ms", "< 20"),
             Figure("overload: neither answered nor 503", over.errors, "", "< 1"),
             Figure(
@@ -195,10 +195,10 @@ def under_load(options: Options, pictures: Path) -> list[Figure]:
         ]
 
 
-def saturated(port: int, pictures: Path, seconds: float) -> load.Load:
+def saturated(port: int, pictures: Path, seconds: float) -> load.Saturation:
     """As many requests as are answered, after a second to get warm."""
-    load.ask(port, pictures, CLIENTS, 1)
-    return load.ask(port, pictures, CLIENTS, seconds)
+    load.saturate(port, pictures, CLIENTS, 1)
+    return load.saturate(port, pictures, CLIENTS, seconds)
 
 
 def best_setting(options: Options, pictures: Path, name: str, commands: list[list[str]]) -> list[str]:

@@ -7,7 +7,6 @@ and how much of it lies outside of them, the residual (Ndiour et al. 2020, arXiv
 first part alone lets pictures pass that are unlike anything known.
 """
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,15 +69,10 @@ class Detector:
             float32[N].
         """
         centred = _of_length_one(features) - self.mean
-        along = centred @ self._axes  # [N, R]
+        along = centred.astype(np.float32) @ self.axes  # [N, R]
         outside = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0) / self.residual
         inside = (along**2 / self.variances).mean(axis=1)
         return np.sqrt((inside + outside) / 2).astype(np.float32)
-
-    @functools.cached_property
-    def _axes(self) -> np.ndarray:
-        """float64[D, R]; converting them takes longer than all else that one picture needs."""
-        return self.axes.astype(np.float64)
 
     def save(self, path: Path) -> None:
         """Writes the detector as `.npz`; the same features give the same bytes."""

@@ -9,10 +9,10 @@ import time
 from typing import Any
 
 from waitress import wasyncore
-from waitress.server import create_server
+from waitress.adjustments import Adjustments
 
 from imageloom.errors import ImageloomError
-from imageloom.serving.channel import Channel
+from imageloom.serving.channel import Channel, Listener
 from imageloom.serving.gate import Gate
 
 # Connections at a time. What is above waits in the system's queue until others end.
@@ -21,6 +21,9 @@ CONNECTIONS = 512
 BACKLOG = 1024
 
 HEADER_BYTES = 32_768
+
+# At a time, from one connection. Chunks of one byte would keep the main thread busy for longer where it is more.
+RECEIVED_BYTES = 65_536
 
 # Of a body in memory; longer ones go through a temporary file.
 BODY_BYTES_IN_MEMORY = 2 * 2**20
@@ -52,14 +55,10 @@ class Server:
         self._map: dict[int, Any] = {}
         self._stopping = False
         proxy = {"trusted_proxy": trusted_proxy, "trusted_proxy_headers": {"x-forwarded-for"}} if trusted_proxy else {}
-        create_server(
-            app,
-            map=self._map,
-            _dispatcher=gate,
-            sockets=sockets,
+        settings = Adjustments(
             backlog=BACKLOG,
             connection_limit=CONNECTIONS,
-            recv_bytes=32_768,
+            recv_bytes=RECEIVED_BYTES,
             inbuf_overflow=BODY_BYTES_IN_MEMORY,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=max_bytes,
@@ -71,9 +70,13 @@ class Server:
             clear_untrusted_proxy_headers=True,
             **proxy,
         )
-        self._listeners = [one for one in self._map.values() if hasattr(one, "channel_class")]
-        for listener in self._listeners:
-            listener.channel_class = Channel.bind(gate, app.refused)
+        self._listeners = []
+        for one in sockets:
+            where = (one.family, one.type, one.proto, one.getsockname())
+            self._listeners.append(
+                Listener(app, self._map, True, one, dispatcher=gate, adj=settings, sockinfo=where, bind_socket=False)
+            )
+            self._listeners[-1].channel_class = Channel.bind(gate, app.refused)
 
     def stop(self) -> None:
         """Asks `run` to end; for signal handlers."""
