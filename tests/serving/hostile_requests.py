@@ -107,7 +107,7 @@ def zips(picture: bytes) -> Iterator[Posted]:
         f"zip cut at {cut}": good[:cut] for cut in (2, 4, 10, 30, 50, len(good) // 2, len(good) - 30, len(good) - 1)
     }
     found |= {
-        "zip slip": zipped(*((name, picture) for name in ("../../../../tmp/slip.png", "/tmp/slip.png", "C:\\slip.png"))),
+        "zip slip": zipped(*((name, picture) for name in ("../../../tmp/slip.png", "/tmp/slip.png", "C:\\slip.png"))),
         "zip of nothing": zipped(),
         "zip bomb": bomb,
         "zip of bombs": zipped(*((f"{number}.png", bytes(30_000_000)) for number in range(12))),
