@@ -3,9 +3,15 @@
 Both crawl the same 10,000 addresses (2,000 photographs of about 29 KB under five addresses each) from an nginx on this
 machine, in turns, each run a process of its own. img2dataset is installed into an environment of its own on the first
 run, and runs with the best of several numbers of processes and threads. It gives each process one shard at a time, and
-its shards hold 10,000 addresses unless it is told otherwise, so that here a second process would have nothing to do;
-so it is also measured with shards of 1,000, which keep both busy. A steady rate is what the tool itself says about its
-crawling; wall clock counts its start and end as well.
+its shards hold 10,000 addresses unless it is told otherwise, so that here a second process has nothing to do: that is
+"as it comes". With shards of 1,000 both are busy; the faster of the two is "at its best", and the bars are on that.
+
+A steady rate is what the tool itself says about its crawling; wall clock counts its start and end as well. Memory is
+what all processes of a crawl take together, where what they share counts once (Linux's "proportional set size").
+
+The second crawl is measured with both kinds of web servers: one that says how long its pictures stay as they are
+(nginx's `expires`), as those that serve pictures usually do, and one that says nothing, so that every picture is asked
+for and answered with 304.
 """
 
 import asyncio
@@ -38,7 +44,7 @@ TURNS = 2  # of each speed; the best counts, for both
 
 SIZE = 224
 PROCESSES_AND_THREADS = ((1, 16), (2, 8), (2, 16), (2, 32))
-SHARDS = (10_000, 1_000)  # as it comes; so that every process has work
+SHARDS = {"as it comes": 10_000, "in shards of 1,000": 1_000}
 
 DELAY, CONCURRENCY, DELAYED = 0.2, 24, 1_200
 
@@ -63,57 +69,73 @@ def main() -> None:
         root.chmod(0o755)  # nginx gives up its rights when it has them
         print(f"making {PICTURES:,} pictures ...", flush=True)
         mean = write_pictures(root / "www" / "pictures")
-        with nginx(root) as port:
-            figures = [Figure("a picture", mean / 1000, "KB"), *speeds(root, tool, port), *memory(root, port)]
+        with nginx(root) as (port, lasting):
+            figures = [Figure("a picture", mean / 1000, "KB"), *speeds(root, tool, port), *again(root, port, lasting)]
+            figures += memory(root, port)
         figures += delayed(root)
     show("crawl", figures)
 
 
 def speeds(root: Path, tool: Path, port: int) -> list[Figure]:
     """The same crawl in three ways, by both."""
-    urls = [f"http://127.0.0.1:{port}/{n}/{i:04d}.jpg" for n in range(1, ADDRESSES + 1) for i in range(PICTURES)]
+    urls = addresses(port)
     (root / "urls.txt").write_text("\n".join(urls))
     plain, small = [], []
-    theirs: dict[tuple[str, int], list[Run]] = {(way, shard): [] for way in WAYS for shard in SHARDS}
-    settings = {shard: best_setting(root, tool, shard) for shard in SHARDS}
+    theirs: dict[tuple[str, str], list[Run]] = {(way, shards): [] for way in WAYS for shards in SHARDS}
+    settings = {shards: best_setting(root, tool, shards) for shards in SHARDS}
     for _ in range(TURNS):
         plain.append(ours(project(root / "plain", urls)))
         small.append(ours(project(root / "small", urls, f"  resize: {SIZE}\n")))
-        for way, shard in theirs:
-            theirs[way, shard].append(img2dataset(root, tool, settings[shard], [*WAYS[way], *in_shards(shard)]))
-    sent = bytes_sent(root)
-    again = [ours(root / "plain") for _ in range(TURNS)]
-    sent = bytes_sent(root) - sent
-    first, second, resized = best(plain), best(again), best(small)
-    figures = []
-    for name, found in (("crawl", first), (f"crawl to {SIZE}", resized)):
+        for way, shards in theirs:
+            theirs[way, shards].append(img2dataset(root, tool, settings[shards], [*WAYS[way], *in_shards(shards)]))
+    first, resized = best(plain), best(small)
+    figures = [*rates("crawl", first), *rates(f"crawl to {SIZE}", resized)]
+    for (way, shards), runs in theirs.items():
+        figures += rates(f"img2dataset {way}, {shards}", best(runs))
+    for (way, bar), own in zip(BARS.items(), (first, first, resized), strict=True):
+        name = f"crawl / img2dataset {way}"
+        usual = theirs[way, "as it comes"]
+        fastest = best([run for (other, _), runs in theirs.items() for run in runs if other == way])
         figures += [
-            Figure(f"{name}, steady", found.rate, "images/s"),
-            Figure(f"{name}, wall clock", len(urls) / found.wall, "images/s"),
+            Figure(f"{name}, as it comes", own.rate / best(usual).rate, "ratio"),
+            Figure(f"{name}, at its best", own.rate / fastest.rate, "ratio", bar),
         ]
-    for (way, shard), runs in theirs.items():
-        name = f"img2dataset {way}, shards of {shard:,}"
-        figures += [
-            Figure(f"{name}, steady", best(runs).rate, "images/s"),
-            Figure(f"{name}, wall clock", len(urls) / best(runs).wall, "images/s"),
-        ]
-    for shard in SHARDS:
-        for (way, own), bar in zip(((way, resized if way == SMALL else first) for way in WAYS), BARS, strict=True):
-            ratio = own.rate / best(theirs[way, shard]).rate
-            figures.append(
-                Figure(
-                    f"crawl / img2dataset {way}, shards of {shard:,}", ratio, "ratio", bar if shard == SHARDS[0] else ""
-                )
-            )
     return [
         *figures,
         Figure("start and end, beside the crawling", first.wall - len(urls) / first.rate, "s", "< 1"),
         Figure("peak memory", max(run.memory for run in plain), "MB", "< 150"),
-        Figure("peak memory of img2dataset", best(theirs["without resizing", SHARDS[0]]).memory, "MB"),
-        Figure("second crawl, nothing changed, steady", second.rate, "images/s"),
-        Figure("second / first crawl", second.rate / first.rate, "ratio", ">= 8"),
-        Figure("bytes of pictures in the second crawl", sent, "bytes", "< 1"),
+        Figure(f"peak memory, to {SIZE}", max(run.memory for run in small), "MB", "< 150"),
+        Figure("peak memory of img2dataset", best(theirs["without resizing", "as it comes"]).memory, "MB"),
     ]
+
+
+def again(root: Path, port: int, lasting: int) -> list[Figure]:
+    """A second crawl when nothing has changed, of a server that says nothing of time and of one that does."""
+    figures = []
+    for name, at in (("every picture asked for", port), ("every picture still fresh", lasting)):
+        first = best([ours(project(root / "again", addresses(at))) for _ in range(TURNS)])
+        before = bytes_sent(root)
+        second = best([ours(root / "again") for _ in range(TURNS)])
+        figures += [
+            *rates(f"second crawl, {name}", second),
+            Figure(f"second / first crawl, {name}, steady", second.rate / first.rate, "ratio", ">= 8"),
+            Figure(f"second / first crawl, {name}, wall clock", first.wall / second.wall, "ratio"),
+            Figure("bytes of pictures in it", bytes_sent(root) - before, "bytes", "< 1"),
+        ]
+    return figures
+
+
+def rates(name: str, found: Run) -> list[Figure]:
+    """What a run's two rates are shown as."""
+    return [
+        Figure(f"{name}, steady", found.rate, "images/s"),
+        Figure(f"{name}, wall clock", PICTURES * ADDRESSES / found.wall, "images/s"),
+    ]
+
+
+def addresses(port: int) -> list[str]:
+    """Every picture of the server at a port, under each of its addresses."""
+    return [f"http://127.0.0.1:{port}/{n}/{i:04d}.jpg" for n in range(1, ADDRESSES + 1) for i in range(PICTURES)]
 
 
 def memory(root: Path, port: int) -> list[Figure]:
@@ -177,12 +199,12 @@ WAYS = {
     "that never decodes": ["--resize_mode", "no", "--disable_all_reencoding", "True"],
     SMALL: ["--resize_mode", "keep_ratio", "--image_size", f"{SIZE}", "--resize_only_if_bigger", "True"],
 }
-BARS = (">= 2.5", ">= 1.3", ">= 2")
+BARS = dict(zip(WAYS, (">= 2.5", ">= 1.3", ">= 2"), strict=True))
 
 
-def in_shards(number: int) -> list[str]:
-    """img2dataset's option for shards of so many addresses."""
-    return ["--number_sample_per_shard", f"{number}"]
+def in_shards(name: str) -> list[str]:
+    """img2dataset's option for shards of one of the sizes."""
+    return ["--number_sample_per_shard", f"{SHARDS[name]}"]
 
 
 def img2dataset(root: Path, tool: Path, setting: tuple[int, int], options: list[str]) -> Run:
@@ -203,12 +225,11 @@ def img2dataset(root: Path, tool: Path, setting: tuple[int, int], options: list[
     return Run(PICTURES * ADDRESSES / seconds, wall, peak)
 
 
-def best_setting(root: Path, tool: Path, shard: int) -> tuple[int, int]:
+def best_setting(root: Path, tool: Path, shards: str) -> tuple[int, int]:
     """The number of processes and threads with which img2dataset is fastest without resizing."""
-    options = [*WAYS["without resizing"], *in_shards(shard)]
-    rates = {setting: img2dataset(root, tool, setting, options).rate for setting in PROCESSES_AND_THREADS}
-    found = max(rates, key=lambda setting: rates[setting])
-    print(f"img2dataset, shards of {shard:,}: {found[0]} processes x {found[1]} threads are best here", flush=True)
+    options = [*WAYS["without resizing"], *in_shards(shards)]
+    found = max(PROCESSES_AND_THREADS, key=lambda setting: img2dataset(root, tool, setting, options).rate)
+    print(f"img2dataset, {shards}: {found[0]} processes x {found[1]} threads are best here", flush=True)
     return found
 
 
@@ -225,7 +246,7 @@ def run(command: list[str]) -> tuple[str, float, float]:
     )
 
     def watch() -> None:
-        while not ended.wait(0.05):
+        while not ended.wait(0.2):
             peak[0] = max(peak[0], memory_of_session(child.pid))
 
     watcher = threading.Thread(target=watch)
@@ -238,15 +259,16 @@ def run(command: list[str]) -> tuple[str, float, float]:
 
 
 def memory_of_session(session: int) -> float:
-    """Resident MB of every process of a session."""
+    """MB of memory that the processes of a session take together; what they share counts once."""
     total = 0
-    for status in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            fields = status.read_text().rpartition(")")[2].split()
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                lines = (process / "smaps_rollup").read_text().splitlines()
+                total += 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
         except OSError:  # it has just ended
             continue
-        if int(fields[3]) == session:
-            total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
     return total / 1e6
 
 
@@ -280,23 +302,26 @@ http {{
   access_log access.log short buffer=32k flush=1s;
   sendfile on; tcp_nopush on; keepalive_requests 1000000;
   client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
-  server {{ listen 127.0.0.1:{port}; root www; error_page 404 =404 /none; location = /none {{ return 404; }} }}
+  root www; error_page 404 =404 /none;
+  server {{ listen 127.0.0.1:{port}; location = /none {{ return 404; }} }}
+  server {{ listen 127.0.0.1:{lasting}; expires 30d; }}
 }}
 """
 
 
 @contextmanager
-def nginx(root: Path) -> Iterator[int]:
-    """nginx that serves `root`/www, as whoever runs this."""
+def nginx(root: Path) -> Iterator[tuple[int, int]]:
+    """nginx that serves `root`/www at two ports: saying nothing of time, and that pictures stay as they are."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         sys.exit("error: nginx is needed\nhint: apt-get install nginx-light")
-    port = free_port()
-    (root / "nginx.conf").write_text(NGINX.format(port=port))
+    port, lasting = free_port(), free_port()
+    (root / "nginx.conf").write_text(NGINX.format(port=port, lasting=lasting))
     server = subprocess.Popen([program, "-p", str(root), "-c", "nginx.conf", "-e", "nginx.log"])
     try:
         wait_for(port)
-        yield port
+        wait_for(lasting)
+        yield port, lasting
     finally:
         server.send_signal(signal.SIGQUIT)
         server.wait()

@@ -115,6 +115,30 @@ def test_classes_that_a_model_does_not_know_are_named(exported_model, data):
     assert "A knows none of the classes" in run.stderr
 
 
+@pytest.mark.parametrize("folder", ["red", "rouge", "红"])
+def test_folders_may_be_named_by_either_model_or_by_label_and_the_order_of_models_is_all_one(
+    exported_model, write_export, colour_tflite, data, tmp_path, folder
+):
+    other = write_export(tmp_path / "other", colour_tflite, [("rouge", "红"), ("green", "green"), ("blue", "blue")])
+    (data / "red").rename(data / folder)
+    for a, b in ((exported_model, other), (other, exported_model)):
+        run = imageloom(a, b, "--data", data, "--json")
+        assert (run.returncode, run.stderr) == (EXIT_CODES["same"], "")
+        answer = json.loads(run.stdout)
+        assert (answer["accuracy_a"], answer["accuracy_b"], answer["changed"]) == (1, 1, [])
+
+
+def test_a_class_without_a_folder_is_one_answer_of_both_models(
+    exported_model, write_export, colour_tflite, data, tmp_path
+):
+    other = write_export(tmp_path / "other", colour_tflite, [("rouge", "红"), ("green", "green"), ("blue", "blue")])
+    (data / "red").rename(data / "purple")
+    for a, b in ((exported_model, other), (other, exported_model)):
+        run = imageloom(a, b, "--data", data, "--json")
+        assert run.stderr.count("does not know the class 'purple'") == 2
+        assert json.loads(run.stdout)["changed"] == []
+
+
 @pytest.mark.parametrize("missing", ["data", "model", "split"])
 def test_what_is_missing_is_an_error_and_no_verdict(exported_model, tmp_path, missing):
     options = {"data": ["--data", tmp_path], "model": ["--data", tmp_path], "split": ["-C", tmp_path]}[missing]
@@ -139,6 +163,20 @@ def test_few_changes_are_no_difference(won, lost):
     result = Comparison(1000, 800 + lost, 800 + won, won, lost)
     assert result.verdict == "same"
     assert 0 < result.p <= 1
+
+
+def test_the_interval_alone_makes_no_verdict():
+    for won, lost in ((15, 6), (6, 15)):
+        result = Comparison(21, lost, won, won, lost)
+        low, high = result.interval
+        assert low > 0 or high < 0
+        assert result.p == pytest.approx(0.05248, abs=5e-6)
+        assert result.verdict == "same"
+
+
+def test_many_changes_are_tested_as_fast_as_few():
+    result = Comparison(1_000_000, 500_000, 500_800, won=200_800, lost=200_000)
+    assert result.p == pytest.approx(0.2064, abs=1e-3)  # z = 800 / sqrt(400,800)
 
 
 def draw(chances: list[float], number: int, seed: int) -> Comparison:

@@ -95,14 +95,6 @@ def test_a_large_jpeg_shrunk_by_its_decoder_is_the_same_picture():
     assert close(images.load(data, 50, "stretch"), slow, 2)
 
 
-def test_a_picture_is_shrunk_to_the_same_bytes_where_the_system_has_no_files_in_memory(monkeypatch):
-    data = encoded(Image.fromarray(PICTURE).resize((600, 400)), "JPEG")
-    shrunk, info = images.shrink(data, 100)
-    assert Image.open(io.BytesIO(shrunk)).size == (info.width, info.height) == (150, 100)
-    monkeypatch.delattr("os.memfd_create", raising=False)
-    assert images.shrink(data, 100) == (shrunk, info)
-
-
 FAULTS = """
 import io, resource, sys
 from PIL import Image

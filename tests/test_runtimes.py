@@ -96,6 +96,28 @@ def test_a_foreign_model_answers_by_its_labels_and_cannot_say_what_it_knows(expo
     assert found.to_dict()["model"] == model.version != ""
 
 
+@pytest.mark.parametrize("content", ['{"format": "graph-model", "weightsManifest": []}', "[]", "{}"])
+def test_a_model_json_of_others_does_not_make_a_model_ours(foreign, content):
+    foreign.with_name("model.json").write_text(content)
+    assert open_model(str(foreign), labels=foreign.with_name("labels.txt")).predict(picture(40, 40)).label == "红"
+
+
+@pytest.mark.parametrize(("content", "told"), [('{"format": 99}', "newer"), ('{"format": 1', "is not JSON")])
+def test_a_model_json_of_ours_that_cannot_be_read_is_told(export_copy, content, told):
+    (export_copy / "model.json").write_text(content)
+    with pytest.raises(ModelError, match=told):
+        open_model(str(export_copy / "model.tflite"))
+
+
+def test_outputs_that_are_no_numbers_are_refused(tiles_backbone, tmp_path):
+    file = str(shutil.copy(tiles_backbone / "backbone.tflite", tmp_path / "float.tflite"))
+    (tmp_path / "labels.txt").write_text("".join(f"{number}\n" for number in range(48)))
+    model = open_model(file, None, tmp_path / "labels.txt", 0, 1e-36)  # the sums of such pixels overflow
+    for answer in (lambda: model.predict(picture(32, 32)), lambda: model.heatmap(model.load(picture(32, 32)))):
+        with pytest.raises(ModelError, match="infinite or no numbers"):
+            answer()
+
+
 def test_a_foreign_model_is_explained_by_covering_parts(foreign):
     model = open_model(str(foreign), labels=foreign.with_name("labels.txt"))
     pixels = np.full((32, 32, 3), 90, np.uint8)

@@ -21,6 +21,7 @@ from full_disk import assert_told_and_untouched
 from PIL import Image
 
 from imageloom import cli, tables
+from imageloom.engine import cores
 from imageloom.fetch.crawl import BATCH, Crawl
 from imageloom.fetch.forgotten import Forgotten
 from imageloom.fetch.http import Limits
@@ -378,7 +379,14 @@ def test_a_damaged_manifest_is_an_error_and_stays(tmp_path: Path, capsys: Any) -
     assert (tmp_path / "data/raw/manifest.parquet").read_bytes() == b"junk"
 
 
-def test_an_interrupted_crawl_ends_quickly_and_keeps_what_came(site: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ending", "code", "to_all"),
+    [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, False), (signal.SIGTERM, 143, True)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to its processes as well"],
+)
+def test_a_crawl_that_is_broken_off_ends_quickly_and_keeps_what_came(
+    site: Any, tmp_path: Path, ending: int, code: int, to_all: bool
+) -> None:
     many = {f"{n}.png": picture(f"#0000{n:02x}", form="PNG") for n in range(40)}
     gallery(site, cat=many, dog={"1.jpg": picture()})
     stuck = threading.Event()
@@ -386,17 +394,20 @@ def test_an_interrupted_crawl_ends_quickly_and_keeps_what_came(site: Any, tmp_pa
         site.routes[f"/cat/{number}.png"] = lambda handler: stuck.wait(20) and b""
     folder = project(tmp_path, from_site(site))
     command = [sys.executable, "-m", "imageloom.cli", "scrape", "-C", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 10
     while len(site.asked) < 30 and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.2)
     start = time.monotonic()
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    (os.killpg if to_all else os.kill)(process.pid, ending)
+    said, errors = process.communicate(timeout=10)
     stuck.set()
     assert time.monotonic() - start < 3
-    assert process.returncode == 130
+    assert process.returncode == code
+    assert "broken off when 20 addresses were done; `imageloom scrape` goes on with the rest" in said
     assert "Traceback" not in errors
     rows = manifest(folder)
     assert len(rows) == 20
@@ -404,7 +415,7 @@ def test_an_interrupted_crawl_ends_quickly_and_keeps_what_came(site: Any, tmp_pa
     assert stored(folder) == {row["path"] for row in rows}
 
 
-def test_a_full_disk_is_an_error_that_leaves_the_data_as_it_was(tmp_path: Path) -> None:
+def test_what_came_before_the_disk_was_full_is_kept_and_the_next_crawl_goes_on(tmp_path: Path) -> None:
     for name, colour in (("cat", "red"), ("dog", "blue")):
         (tmp_path / "data/pictures" / name).mkdir(parents=True)
         (tmp_path / "data/pictures" / name / "1.png").write_bytes(picture(colour, form="PNG"))
@@ -415,14 +426,55 @@ def test_a_full_disk_is_an_error_that_leaves_the_data_as_it_was(tmp_path: Path) 
         noise.save(tmp_path / f"data/pictures/cat/n{number}.png")
     script = """
         mount -t tmpfs -o size=1m tmpfs data/raw || exit 77
-        mkdir aside && mv data/pictures/cat/n* aside
-        "$0" -m imageloom.cli scrape || exit 1
-        find data/raw -type f -exec sha256sum {} + | sort > "$noted/before"
-        mv aside/* data/pictures/cat/
         "$0" -m imageloom.cli scrape; echo $? > "$noted/code"
-        find data/raw -type f -exec sha256sum {} + | sort > "$noted/after"
+        test -z "$(find data/raw -name '*.tmp')" || exit 1
+        find data/raw -name '*.png' -exec sha256sum {} + > "$noted/before"
+        test $(wc -l < "$noted/before") -gt 10 || exit 1
+        mount -o remount,size=8m data/raw
+        "$0" -m imageloom.cli scrape > said || exit 1
+        grep -q "goes on with" said || exit 1
+        sha256sum --check --quiet "$noted/before" && cp "$noted/before" "$noted/after"
+        find data/raw -name '*.png' | wc -l > "$noted/all"
     """
     assert_told_and_untouched(script, folder)
+    assert (folder / "noted/all").read_text().strip() == "42"
+
+
+@pytest.mark.parametrize("what", ["data/raw", "data/raw/cat", "dangling", "data/raw/manifest.parquet"])
+def test_what_stands_where_a_folder_should_be_is_named(tmp_path: Path, capsys: Any, what: str) -> None:
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (tmp_path / "pictures" / name / "1.png").write_bytes(picture(colour, form="PNG"))
+    obstacle = tmp_path / ("data/raw" if what == "dangling" else what)
+    obstacle.parent.mkdir(parents=True, exist_ok=True)
+    if what == "dangling":
+        obstacle.symlink_to("nowhere")
+    elif what.endswith("parquet"):
+        obstacle.mkdir()
+    else:
+        obstacle.write_text("mine")
+    assert scrape(project(tmp_path, "  - {kind: folder, path: pictures}")) == 2
+    message, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert message.startswith("error: ")
+    assert str(obstacle) in message
+    assert hint.startswith("hint: ")
+    assert obstacle.is_symlink() or obstacle.exists()
+    assert message.endswith("is no folder") or what.endswith("parquet")
+
+
+@pytest.mark.parametrize("most", [12, 18, 24, 30])
+def test_too_few_open_files_are_an_error_that_says_what_to_do(site: Any, tmp_path: Path, most: int) -> None:
+    gallery(site, cat={f"{n}.jpg": lambda handler: time.sleep(0.3) or picture() for n in range(30)}, dog={})
+    folder = project(tmp_path, from_site(site), settings=SETTINGS + "  concurrency: 30\n  per_host: 30\n")
+    script = 'ulimit -n "$1"; exec "$0" -m imageloom.cli scrape -C "$2"'
+    command = ["sh", "-c", script, sys.executable, str(most), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    message, hint = done.stderr.splitlines()
+    assert message.startswith("error: ")
+    assert "open files" in message
+    assert "`ulimit -n 1024`" in hint
+    assert "scrape.concurrency" in hint
+    assert done.returncode == 2
 
 
 def test_the_listing_waits_for_the_fetching(site: Any, tmp_path: Path) -> None:
@@ -447,7 +499,7 @@ def test_the_listing_waits_for_the_fetching(site: Any, tmp_path: Path) -> None:
         context = Context(tmp_path, (), "here")
         asyncio.run(crawl.run([(Endless(), context)], Limits(concurrency=4, allow_hosts=("127.0.0.1",)), Silent()))
     assert crawl.counts.total() == 120
-    assert max(ahead) <= 4 + 2 * 4 + 1 + 2 * BATCH
+    assert max(ahead) <= 4 + 2 * 4 + 1 + (cores() + 1) * BATCH
 
 
 def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path, free_port: int) -> None:

@@ -45,6 +45,34 @@ def test_retry_asks_only_what_has_the_status_and_lists_no_source(site: Any, tmp_
     assert not (folder / "data/.crawl.db").exists()
 
 
+def test_retry_of_nothing_is_no_error_and_before_the_first_crawl_it_says_what_to_do(
+    site: Any, tmp_path: Path, capsys: Any
+) -> None:
+    gallery(site, cat={"ok.jpg": picture()}, dog={"ok.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    assert asked(folder, "--retry", "failed") == 2
+    assert "hint: run `imageloom scrape` first" in capsys.readouterr().err
+    assert not (folder / "data/.crawl.db").exists()
+    assert scrape(folder) == 0
+    assert asked(folder, "--retry", "failed") == 0
+    assert "there is nothing to retry" in capsys.readouterr().out
+    assert not (folder / "data/.crawl.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("timeout", "1e400"), ("delay", ".inf"), ("backoff", "1e12"), ("resize", "99999999999")]
+)
+def test_what_nobody_means_is_refused(tmp_path: Path, capsys: Any, name: str, value: str) -> None:
+    folder = project(tmp_path, "  - kind: folder")
+    path = folder / "params.yaml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(f"  {name}:")]
+    at = lines.index("scrape:") + 1
+    path.write_text("\n".join([*lines[:at], f"  {name}: {value}", *lines[at:]]) + "\n")
+    assert scrape(folder) == 2
+    error = capsys.readouterr().err
+    assert f"scrape.{name}: input should be less than" in error
+
+
 def test_a_crawl_says_what_dvc_must_be_told_unless_dvc_runs_it(
     site: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
@@ -95,6 +123,68 @@ def test_max_asks_so_many_and_the_next_crawls_go_on(site: Any, tmp_path: Path, c
     assert len({row["first_seen"] for row in rows}) == 1
     assert len([path for path in site.asked if path.count("/") > 1]) == 11
     assert not (folder / "data/.crawl.db").exists()
+
+
+def test_the_report_of_a_crawl_that_did_not_end_says_so_and_gives_no_advice(
+    site: Any, tmp_path: Path, capsys: Any
+) -> None:
+    gallery(site, cat={f"{n}.png": picture(f"#0000{n:02x}", form="PNG") for n in range(9)}, dog={"a.jpg": picture()})
+    folder = project(tmp_path, from_site(site))
+    assert asked(folder, "--max", "4") == 0
+    capsys.readouterr()
+    before = files(folder)
+    assert asked(folder, "--report") == 0
+    said = capsys.readouterr().out
+    assert said.endswith("the last crawl did not end: 4 addresses are done, `imageloom scrape` goes on with the rest\n")
+    assert "starved" not in said
+    assert files(folder) == before
+    assert scrape(folder) == 0
+    capsys.readouterr()
+    assert asked(folder, "--report") == 0
+    assert "starved: dog" in capsys.readouterr().out
+
+
+def test_the_report_where_nothing_came_does_not_say_that_all_is_well(site: Any, tmp_path: Path, capsys: Any) -> None:
+    folder = project(tmp_path, "  - {kind: urls}")
+    (tmp_path / "data/urls").mkdir(parents=True)
+    addresses = {"cat": [f"{site.address}/1.jpg", "ftp://example.org/1.jpg"], "dog": ["javascript:alert(1)"]}
+    for name, urls in addresses.items():
+        (tmp_path / f"data/urls/urls_{name}.csv").write_text("".join(f"{url}\n" for url in ["url", *urls]))
+    assert scrape(folder) == 2
+    capsys.readouterr()
+    assert asked(folder, "--report") == 0
+    said = capsys.readouterr().out
+    assert said.endswith("no class has a picture\n")
+    for line in (
+        "cat    (ftp address)",
+        "dog    (javascript address)",
+        f"cat    {site.address.removeprefix('http://')} ",
+    ):
+        assert line in said, said
+
+
+@pytest.mark.parametrize(
+    "words", [("--report", "--refresh"), ("--report", "--max", "3"), ("--retry", "failed", "--refresh")]
+)
+def test_options_that_would_be_ignored_are_refused(tmp_path: Path, capsys: Any, words: tuple[str, ...]) -> None:
+    assert asked(project(tmp_path, "  - kind: folder"), *words) == 2
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message.startswith(f"error: {words[0]} ")
+    assert hint == f"hint: leave {words[1] if words[0] == '--report' else words[2]} out"
+
+
+def test_a_dry_run_keeps_to_a_line_for_each_address_whatever_the_names_hold(tmp_path: Path, capsys: Any) -> None:
+    for name in ("cat/a\nb\tc.jpg", "dog/猫.jpg"):
+        (tmp_path / "data/pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/pictures" / name).write_bytes(picture())
+    assert asked(project(tmp_path, "  - kind: folder"), "--dry-run") == 0
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first.split("\t") == ["cat", "new", "file:data/pictures/cat/a\\nb\\tc.jpg"]
+    assert second.endswith("猫.jpg")
+    assert last == "scrape: would ask 2 addresses, 2 of them new"
+    (tmp_path / "data/pictures/dog/猫.jpg").unlink()
+    assert asked(tmp_path, "--dry-run") == 0
+    assert capsys.readouterr().out.endswith("would ask 1 address, 1 of them new\n")
 
 
 def test_max_must_be_one_or_more(tmp_path: Path, capsys: Any) -> None:

@@ -131,6 +131,17 @@ def read(folder: Path) -> Card:
     return Card(folder, content)
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder's model.json is of imageloom, readable or not: others have files of that name, too."""
+    try:
+        content = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError):
+        return True  # damaged, for all one can tell; `read` says how
+    return isinstance(content, dict) and type(content.get("format")) is int
+
+
 @functools.cache
 def model_schema() -> dict[str, Any]:
     """The JSON Schema of model.json."""

@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +94,10 @@ class Comparison:
 
         McNemar 1947; the mid-p version, which is neither too shy nor too bold, by Fagerland, Lydersen and Laake 2013.
         """
+        from scipy.special import bdtr  # scipy.stats has the binomial distribution, too, but takes long to import
+
         number, fewer = self.won + self.lost, min(self.won, self.lost)
-        ways = 2 * sum(math.comb(number, k) for k in range(fewer + 1)) - math.comb(number, fewer)
-        return min(1.0, ways / 2**number)
+        return min(1.0, float(bdtr(fewer, number, 0.5) + (bdtr(fewer - 1, number, 0.5) if fewer else 0)))
 
     @property
     def verdict(self) -> Verdict:
@@ -139,9 +140,10 @@ def run(arguments: argparse.Namespace) -> int:
     paths = Paths(arguments.project)
     pictures = _in_folders(arguments.data) if arguments.data else _test_side(paths)
     classes = Counter(name for _, name in pictures)
-    for letter, model in zip("AB", models, strict=True):
-        _check_classes(letter, model, classes)
-    seen = _look(models, pictures)
+    called = _called(models, classes)
+    for letter, names in zip("AB", called, strict=True):
+        _check_classes(letter, {*names.values()}, classes)
+    seen = _look(models, called, pictures)
     result = Comparison.of(seen)
     named = {"A": (arguments.a, models[0].version), "B": (arguments.b, models[1].version)}
     if arguments.json:
@@ -169,8 +171,24 @@ def _in_folders(folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _check_classes(letter: str, model: Predictor, classes: Mapping[str, int]) -> None:
-    known = {*model.names, *model.labels}
+def _called(models: Sequence[Predictor], folders: Collection[str]) -> list[dict[str, str]]:
+    """For each model, what each of its classes, by name, is called here: as a folder is where one has its name, its
+    label, or another model's name of that label; else by the same name for all models."""
+    shared: dict[str, set[str]] = {}
+    for model in models:
+        for label, name in zip(model.labels, model.names, strict=True):
+            shared.setdefault(label, set()).add(name)
+
+    def called(name: str, label: str) -> str:
+        names = sorted(shared[label])
+        return next((one for one in (name, label, *names) if one in folders), names[0])
+
+    return [
+        {name: called(name, label) for name, label in zip(model.names, model.labels, strict=True)} for model in models
+    ]
+
+
+def _check_classes(letter: str, known: Collection[str], classes: Mapping[str, int]) -> None:
     strange = [name for name in classes if name not in known]
     if len(strange) == len(classes):
         raise ModelError(
@@ -180,21 +198,20 @@ def _check_classes(letter: str, model: Predictor, classes: Mapping[str, int]) ->
         console.warn(f"{letter} does not know the class {name!r}, and is wrong on its {classes[name]:,} pictures")
 
 
-def _look(models: Sequence[Predictor], pictures: Sequence[tuple[Path, str]]) -> list[Seen]:
+def _look(
+    models: Sequence[Predictor], called: Sequence[Mapping[str, str]], pictures: Sequence[tuple[Path, str]]
+) -> list[Seen]:
     """What both models say; each picture is read once."""
-    folders = {name for _, name in pictures}
 
     def look(item: tuple[Path, str]) -> Seen | None:
         path, actual = item
         try:
             data = path.read_bytes()
-            answers = [model.predict(data) for model in models]
+            a, b = (names[model.predict(data).name] for model, names in zip(models, called, strict=True))
         except (ImageError, OSError):
             return None
-        a, b = (one.name if one.name in folders else names.get(one.label, one.name) for one in answers)
         return Seen(str(path), actual, a, b)
 
-    names = {label: name for model in models for label, name in zip(model.labels, model.names, strict=True)}
     seen: list[Seen] = []
     many = len(pictures) >= FEWEST_FOR_A_BAR
     with console.progress("compare", len(pictures), log=console.remark) if many else nullcontext() as bar:

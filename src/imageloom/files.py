@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from imageloom.errors import DataError, ImageloomError
 
 # What the system says when it will not write; any other fault inside a block is not about writing.
-_WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP}  # something else stands where it should be
+_WRITE_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, *_NO_FOLDER}
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except BaseException as fault:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a folder that is none: the first fault is what is told
+            temporary.unlink(missing_ok=True)
         if isinstance(fault, OSError) and fault.errno in _WRITE_FAULTS:
             raise write_fault(path, fault) from fault
         raise
@@ -131,7 +133,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     restore_folder(path)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        with _faults_of_writing(path):
+        with faults_of_writing(path):
             temporary.mkdir(parents=True)
             yield temporary
         replace_folder(path, temporary)
@@ -147,7 +149,7 @@ def replace_folder(path: Path, new: Path) -> None:
     """
     restore_folder(path)
     try:
-        with _faults_of_writing(path):
+        with faults_of_writing(path):
             if path.exists():
                 path.replace(_aside(path))
             new.replace(path)
@@ -168,7 +170,8 @@ def _aside(path: Path) -> Path:
 
 
 @contextmanager
-def _faults_of_writing(path: Path) -> Iterator[None]:
+def faults_of_writing(path: Path) -> Iterator[None]:
+    """Tells the system's faults in writing `path` as users are told, and no others."""
     try:
         yield
     except OSError as fault:
@@ -179,6 +182,11 @@ def _faults_of_writing(path: Path) -> Iterator[None]:
 
 def write_fault(path: Path, fault: OSError) -> ImageloomError:
     """The error to raise when writing `path` failed with `fault`."""
+    if fault.errno in _NO_FOLDER:
+        above = [*reversed(path.parents)]
+        obstacle = next((one for one in above if (one.exists() or one.is_symlink()) and not one.is_dir()), None)
+        if obstacle is not None:
+            return ImageloomError(f"cannot write {path}: {obstacle} is no folder", "move away what stands there")
     return ImageloomError(
         f"cannot write {path}: {fault.strerror or fault}",
         "free some disk space or check the folder's permissions; what was there before is untouched",

@@ -6,9 +6,8 @@ differently. Nothing else in imageloom opens an image.
 
 import io
 import math
-import os
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -170,10 +169,9 @@ def shrink(data: bytes, side: int) -> tuple[bytes, ImageInfo]:
     width, height = max(side, round(image.width * scale)), max(side, round(image.height * scale))
     # A box is the mean of what a pixel covers: as free of aliasing as the bilinear filter, in two thirds of its time.
     image = image.resize((width, height), Image.Resampling.BOX)
-    with _file_in_memory() as file:
-        image.save(file, "JPEG", quality=SHRUNK_QUALITY)
-        file.seek(0)
-        return file.read(), ImageInfo(width, height, "JPEG", FORMATS["JPEG"])
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=SHRUNK_QUALITY)
+    return file.getvalue(), ImageInfo(width, height, "JPEG", FORMATS["JPEG"])
 
 
 def keep_memory(blocks: int) -> None:
@@ -183,11 +181,6 @@ def keep_memory(blocks: int) -> None:
     `shrink` costs.
     """
     Image.core.set_blocks_max(blocks)
-
-
-def _file_in_memory() -> IO[bytes]:
-    """One that the system knows, where it has such: Pillow writes into it without holding up Python's other threads."""
-    return os.fdopen(os.memfd_create("picture"), "w+b") if hasattr(os, "memfd_create") else io.BytesIO()
 
 
 def _open(data: bytes) -> Image.Image:

@@ -92,6 +92,14 @@ class Detector:
         return cls(*arrays.load(path, ("mean", "axes", "variances", "residual"), made_by))
 
 
+def near(distances: np.ndarray, bound: float) -> np.ndarray:
+    """bool[N], which distances are within a bound.
+
+    NaN counts as near: a model whose features nobody can see answers by its confidence alone.
+    """
+    return ~(np.asarray(distances) > bound)
+
+
 def _of_length_one(features: np.ndarray) -> np.ndarray:
     """float64[N, D]; a vector of zeros stays one."""
     vectors = features.astype(np.float64)

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import arrays, card, heatmap, images
+from imageloom import arrays, card, heatmap, images, ood
 from imageloom.engine import Engine
 from imageloom.errors import ImageError, ModelError
-from imageloom.ood import Detector
 
 # The formats of model.json that LiteRT runs.
 TFLITE = ("float32", "float16", "int8")
@@ -85,7 +84,7 @@ class Predictor:
         self.size, self.aspect = self.card.size, self.card.aspect
         entry = self.card.entry(format)
         self._known, self._head = entry["known"], folder / entry["head"]
-        self._detector = Detector.load(folder / entry["ood"], "export")
+        self._detector = ood.Detector.load(folder / entry["ood"], "export")
         self.open_model(folder / entry["file"], entry)
 
     @property
@@ -164,7 +163,8 @@ class Predictor:
         probabilities = np.array(answer, dtype=np.float32)
         best = int(probabilities.argmax())
         distance = float("nan") if features is None else float(self._detector.distances(features[np.newaxis])[0])
-        known = probabilities[best] >= self._known["min_confidence"] and not distance > self._known["max_distance"]
+        near = ood.near(np.array(distance), self._known["max_distance"])
+        known = near and probabilities[best] >= self._known["min_confidence"]
         return Prediction(self.labels[best], self.names[best], probabilities, bool(known), distance, self)
 
     def heatmap(self, image: np.ndarray, class_index: int | None = None) -> np.ndarray:

@@ -99,7 +99,7 @@ def _exported(path: Path) -> tuple[Path, str] | None:
             )
         return path, "float32"
     resolved = path.resolve()
-    if (resolved.parent / card.CARD_FILE).is_file():
+    if card.is_ours(resolved.parent):
         formats = card.read(resolved.parent).content["formats"]
         for name, entry in formats.items():
             if entry["file"] == resolved.name:
@@ -277,8 +277,16 @@ class _Foreign(Predictor):
         return images.load(data, self.size, "crop" if cropped else self.aspect)
 
     def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """See `Predictor`; logits become probabilities, and what lies between 0 and 1 stays as it is."""
+        """See `Predictor`; logits become probabilities, and what lies between 0 and 1 stays as it is.
+
+        Raises:
+            ModelError: An output is infinite or no number.
+        """
         values = np.asarray(self._network.answer(image)[0], np.float32).reshape(-1)
+        if not np.isfinite(values).all():
+            raise ModelError(
+                "the model's outputs are infinite or no numbers", "name the mean and deviation that it was trained with"
+            )
         if values.min() < 0 or values.max() > 1 + 1e-3:
             values = np.exp(values - values.max())
             values /= values.sum()

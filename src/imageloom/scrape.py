@@ -7,12 +7,13 @@ that brings no bytes where nothing has changed. A picture that is no longer ther
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,21 +25,25 @@ from imageloom import files, tables
 from imageloom import params as parameters
 from imageloom.console import progress, say, warn
 from imageloom.errors import DataError, ImageloomError
+from imageloom.fetch import retry
 from imageloom.fetch.crawl import Crawl
+from imageloom.fetch.ending import told, until_terminated
 from imageloom.fetch.forgotten import Forgotten, erase
 from imageloom.fetch.http import Limits
 from imageloom.fetch.ledger import Ledger, Row, sweep, tell_resumed
 from imageloom.fetch.netguard import allowance
 from imageloom.fetch.report import changes, say_changes, say_report, summarise
-from imageloom.fetch.retry import retry
-from imageloom.fetch.status import GOOD, Status
+from imageloom.fetch.status import Status
 from imageloom.fetch.store import Store
 from imageloom.files import Paths
-from imageloom.params import UNLABELLED, ClassSpec, StageParams, nearest
+from imageloom.params import UNLABELLED, ClassSpec, StageParams
 from imageloom.sources import registry
 from imageloom.sources.source import Candidate, Context, Source
 
-FAILED = "failed"  # what `--retry` calls every status without a picture
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would end a line or a column of a list
+
+_HOUR = 3600  # seconds: who waits longer has mistyped
+_PIXELS = 100_000  # of a side; images.MAX_PIXELS allows no picture that is larger both ways
 
 
 def _allowance(text: str) -> str:
@@ -53,18 +58,29 @@ class Params(StageParams):
         min_length=1, description="Where pictures come from: one entry or more, each with a kind."
     )
     concurrency: int = Field(default=24, ge=1, le=1000, description="Requests at a time in all.")
-    per_host: int = Field(default=8, ge=1, description="Requests at a time to one host.")
-    delay: float = Field(default=0.0, ge=0, description="Seconds between the starts of two requests to one host.")
+    per_host: int = Field(default=8, ge=1, le=1000, description="Requests at a time to one host.")
+    delay: float = Field(
+        default=0.0, ge=0, le=_HOUR, description="Seconds between the starts of two requests to one host."
+    )
     retries: int = Field(default=3, ge=0, le=20, description="Further attempts after a fault that may pass.")
-    backoff: float = Field(default=0.5, ge=0, description="Seconds before the first retry; doubled for each after it.")
-    longest_wait: float = Field(default=60.0, gt=0, description="Wait no longer than this, whatever Retry-After says.")
-    timeout: float = Field(default=30.0, gt=0, description="Seconds that one attempt may take in all.")
-    idle_timeout: float = Field(default=10.0, gt=0, description="Seconds that one attempt may pass without a byte.")
-    max_bytes: int = Field(default=30_000_000, ge=1, description="Give up a longer body.")
-    min_side: int = Field(default=0, ge=0, description="Refuse pictures with a side shorter than this, in pixels.")
+    backoff: float = Field(
+        default=0.5, ge=0, le=_HOUR, description="Seconds before the first retry; doubled for each after it."
+    )
+    longest_wait: float = Field(
+        default=60.0, gt=0, le=_HOUR, description="Wait no longer than this, in seconds, whatever Retry-After says."
+    )
+    timeout: float = Field(default=30.0, gt=0, le=_HOUR, description="Seconds that one attempt may take in all.")
+    idle_timeout: float = Field(
+        default=10.0, gt=0, le=_HOUR, description="Seconds that one attempt may pass without a byte."
+    )
+    max_bytes: int = Field(default=30_000_000, ge=1, le=1_000_000_000, description="Give up a longer body.")
+    min_side: int = Field(
+        default=0, ge=0, le=_PIXELS, description="Refuse pictures with a side shorter than this, in pixels."
+    )
     resize: int | None = Field(
         default=None,
         ge=16,
+        le=_PIXELS,
         description="Store larger pictures with this shorter side, as JPEG; as they come if not given.",
     )
     user_agent: str = Field(
@@ -78,7 +94,8 @@ class Params(StageParams):
     obey_robots: bool = Field(default=True, description="Ask for nothing that a host's robots.txt refuses.")
     obey_opt_out: bool = Field(default=True, description="Keep no picture sent with noai, noimageai or noindex.")
     allow_hosts: list[Annotated[str, AfterValidator(_allowance)]] = Field(
-        default=[], description="Hosts, host:ports or networks that may be asked although they are inside."
+        default=[],
+        description="Hosts (on every port), host:ports or networks (on allow_ports) that may be asked although inside.",
     )
     allow_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
         default=[], description="Ports that may be asked beside 80, 443, 8080 and 8443."
@@ -118,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument(
         "--retry",
         metavar="STATUS,...",
-        help=f"list no source; ask again the addresses with these statuses: {FAILED}, or {', '.join(Status)}",
+        help=f"list no source; ask again the addresses with these statuses: {retry.FAILED}, or {', '.join(Status)}",
     )
     parser.add_argument(
         "--refresh", action="store_true", help="ask as well for pictures that their servers say cannot have changed yet"
@@ -136,19 +153,29 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
 
     Raises:
         DataError: A source is dead or lists nothing, or a class has no picture; what others gave is kept.
-        ImageloomError: The disk is full; everything is as it was.
+        ImageloomError: The disk is full, or a process ended; what came is kept, and the next crawl goes on.
+        SystemExit: SIGTERM came; likewise.
     """
     if arguments.max is not None and arguments.max < 1:
         raise ImageloomError(f"--max must be 1 or more, not {arguments.max}")
-    statuses = _statuses(arguments.retry)
+    _refuse_what_would_be_ignored(arguments)
+    statuses = retry.statuses(arguments.retry)
     refresh = arguments.refresh or bool(statuses)  # who names a status means to ask
     job = _Job(params, paths, *_prepare(params, paths), statuses, arguments.max, refresh)
     if arguments.report:
         _report(job)
     elif arguments.dry_run:
         _preview(job)
-    else:
+    elif not (statuses and _nothing_to_retry(job)):
         _crawl(job)
+
+
+def _refuse_what_would_be_ignored(arguments: argparse.Namespace) -> None:
+    if arguments.report and (arguments.refresh or arguments.max is not None):
+        other = "--refresh" if arguments.refresh else "--max"
+        raise ImageloomError(f"--report asks for nothing, so {other} says nothing to it", f"leave {other} out")
+    if arguments.retry is not None and arguments.refresh:
+        raise ImageloomError("--retry asks again all that it names, fresh or not", "leave --refresh out")
 
 
 @dataclass(frozen=True)
@@ -204,24 +231,33 @@ def _crawl(job: _Job) -> None:
         erase(ledger, forgotten, paths.raw)
         for source, context in job.sources:
             running.enter_context(source.opened(context))
-        listed = [retry(ledger, job.statuses, paths.root)] if job.statuses else job.sources
+        listed = [retry.source(ledger, job.statuses, paths.root)] if job.statuses else job.sources
         crawl = Crawl(ledger, store, forgotten, job.most, refresh=job.refresh)
         began = time.monotonic()
         try:
-            with progress("scrape") as bar:
-                asyncio.run(crawl.run(listed, job.limits(), bar))
+            with told(), progress("scrape") as bar:
+                asyncio.run(until_terminated(crawl.run(listed, job.limits(), bar)))
             seconds = time.monotonic() - began
             _export(ledger, job)
-        except ImageloomError:  # a full disk: give the room back
-            store.undo()
-            if not ledger.resumed:
-                ledger.remove()
-            raise
-        except KeyboardInterrupt:  # what came until then is kept, and the next crawl goes on with the rest
-            _export(ledger, job)
+        except (KeyboardInterrupt, SystemExit, ImageloomError):  # such as a full disk
+            with suppress(ImageloomError):  # where nothing can be written, what was noted until a moment before is
+                _break_off(ledger, job)
             raise
         say(f"scrape: {crawl.listed:,} addresses in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
         _conclude(crawl, ledger, job)
+
+
+def _nothing_to_retry(job: _Job) -> bool:
+    """Whether no address has one of the statuses, which it says."""
+    if job.paths.ledger.exists():  # of a crawl that did not end, which comes first
+        return False
+    if not job.manifest.exists():
+        raise DataError("--retry: nothing was crawled yet", "run `imageloom scrape` first")
+    with job.ledger(None) as ledger:
+        count = retry.count(ledger, job.statuses)
+    if not count:
+        say("scrape: no address has such a status: there is nothing to retry")
+    return not count
 
 
 def _resume(ledger: Ledger, store: Store, job: _Job) -> None:
@@ -230,6 +266,16 @@ def _resume(ledger: Ledger, store: Store, job: _Job) -> None:
     sweep(job.paths.raw)
     ledger.doubt(store.has)
     tell_resumed(ledger)
+
+
+def _break_off(ledger: Ledger, job: _Job) -> None:
+    """Keeps what came, so that the next crawl goes on with the rest; a crawl of which nothing came has not begun."""
+    [(done,)] = ledger.select("SELECT count(*) FROM rows WHERE asked")
+    if not done:
+        ledger.remove()
+        return
+    say(f"scrape: broken off when {done:,} addresses were done; `imageloom scrape` goes on with the rest")
+    _export(ledger, job)
 
 
 def _export(ledger: Ledger, job: _Job) -> None:
@@ -281,43 +327,37 @@ def _preview(job: _Job) -> None:
 
     def show(candidate: Candidate, known: Row | None) -> None:
         counts[known is not None] += 1
-        say(f"{candidate.class_name}\t{known['status'] if known else 'new'}\t{candidate.url}")
+        cells = (candidate.class_name, known["status"] if known else "new", candidate.url)
+        say("\t".join(_CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), cell) for cell in cells))
 
     counts: Counter[bool] = Counter()
     forgotten = Forgotten.read(job.paths)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
-        for path in job.paths.ledger.parent.glob(f"{job.paths.ledger.name}*"):  # of a crawl that did not end
-            shutil.copy(path, folder)
-        ledger = running.enter_context(job.ledger(Path(folder) / job.paths.ledger.name))
+    with _copied_ledger(job) as ledger, ExitStack() as running:
         for source, context in job.sources:
             running.enter_context(source.opened(context))
         crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most, refresh=job.refresh)
         asyncio.run(crawl.preview(job.sources, job.limits(), show))
-    say(f"scrape: would ask {counts.total():,} addresses, {counts[False]:,} of them new")
+    addresses = f"{counts.total():,} address{'es' if counts.total() != 1 else ''}"
+    say(f"scrape: would ask {addresses}, {counts[False]:,} of them new")
     if crawl.faults:
         raise crawl.faults[0]
 
 
 def _report(job: _Job) -> None:
-    if not job.manifest.exists():
-        raise DataError(f"no {job.manifest}", "run `imageloom scrape` first")
-    with job.ledger(None) as ledger:
+    with _copied_ledger(job) as ledger:
+        if not job.manifest.exists() and not ledger.resumed:
+            raise DataError(f"no {job.manifest}", "run `imageloom scrape` first")
         say_report(ledger, job.classes)
 
 
-def _statuses(text: str | None) -> list[Status]:
-    """What `--retry` names: statuses, or `failed` for every one without a picture."""
-    statuses: list[Status] = []
-    for name in text.split(",") if text is not None else ():
-        if name == FAILED:
-            statuses += [status for status in Status if status not in GOOD]
-        elif name in list(Status):
-            statuses.append(Status(name))
-        else:
-            raise ImageloomError(
-                f"--retry: {name!r} is no status", nearest(name, [FAILED, *(status.value for status in Status)])
-            )
-    return statuses
+@contextmanager
+def _copied_ledger(job: _Job) -> Iterator[Ledger]:
+    """What is known, of a crawl that did not end as well, to look at and to throw away."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in job.paths.ledger.parent.glob(f"{job.paths.ledger.name}*"):
+            shutil.copy(path, folder)
+        with job.ledger(Path(folder) / job.paths.ledger.name) as ledger:
+            yield ledger
 
 
 def _prepare(params: Params, paths: Paths) -> tuple[list[tuple[Source, Context]], list[str]]:

@@ -67,7 +67,7 @@ print(json.dumps([[int(row.argmax()), float(row.max()), ""] for row in rows]))
 """
 
 
-class Tested:
+class Examined:
     """The demo's test pictures as arrays, and our own answers."""
 
     def __init__(self, demo: Clone, folder: Path) -> None:
@@ -96,8 +96,8 @@ class Tested:
 
 
 @pytest.fixture(scope="module")
-def tested(demo, tmp_path_factory) -> Tested:
-    return Tested(demo, tmp_path_factory.mktemp("clients"))
+def tested(demo, tmp_path_factory) -> Examined:
+    return Examined(demo, tmp_path_factory.mktemp("clients"))
 
 
 def agreement(theirs: list[list], ours: np.ndarray) -> float:

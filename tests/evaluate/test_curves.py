@@ -51,6 +51,13 @@ def test_the_calibration_error_is_the_mean_gap():
     assert sorted(found.counts[found.counts > 0].tolist()) == [10, 30]
 
 
+@pytest.mark.parametrize(("sure", "place"), [(0.5, 7), (0.9, 13), (0.6, 9), (0.95, 14)])
+def test_bins_are_of_one_width(sure, place):
+    """Of 15: 0.5 lies in the middle of [7 / 15, 8 / 15), and 0.9 in that of [13 / 15, 14 / 15)."""
+    counts = curves.reliability(np.array([[sure, 1 - sure]]), np.array([0])).counts
+    assert np.flatnonzero(counts).tolist() == [place]
+
+
 def test_a_sure_answer_is_in_the_last_bin():
     assert curves.reliability(np.array([[1.0, 0.0]]), np.array([0])).counts[-1] == 1
 

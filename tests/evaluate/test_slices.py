@@ -25,6 +25,11 @@ def test_size_is_the_shorter_side_and_many_sizes_are_put_into_ranges():
     assert values(few, column="size") == {"100": (2, 1.0), "300": (1, 0.0)}
 
 
+def test_where_most_have_the_smallest_size_the_larger_ones_are_the_other_part():
+    rows = [{"width": 100 + max(0, number - 94), "height": 300} for number in range(100)]
+    assert {name: number for name, (number, _) in values(rows, column="size").items()} == {"100": 95, "above 100": 5}
+
+
 def test_crawls_are_counted_from_one_and_come_in_their_order():
     rows = [{"crawl": number} for number in (1, 0, 1, 1)]
     assert list(values(rows, column="crawl")) == ["1", "2"]
@@ -43,6 +48,12 @@ def test_rare_values_are_put_together_and_none_is_lost():
     assert list(found)[:3] == ["a", "b", "c"]
     assert found["15 others"][0] == 15
     assert sum(number for number, _ in found.values()) == len(rows)
+
+
+def test_what_is_called_none_is_not_what_is_not_stated():
+    names = [*"aabbccddeeffgghh", "None", "nobody"]
+    found = values([{"author": name} for name in [*names, None, None, None]], column="author")
+    assert {name: number for name, (number, _) in found.items() if len(name) > 1} == {"2 others": 2, "not stated": 3}
 
 
 def test_slices_have_the_interval_of_their_own_number():

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from answers import ABOUT, ANSWERS, NAMES
 
+from imageloom import tables
 from imageloom.errors import DataError, ImageloomError
-from imageloom.evaluate import figures
+from imageloom.evaluate import figures, metrics, report
+from imageloom.evaluate.measures import measure
+from imageloom.evaluate.outcome import read as read_outcome
 
 MATRIX = [[1, 2, 1], [0, 2, 0], [0, 1, 1]]
 BY_LOSS = [2, 6, 3, 1, 4, 7, 0, 5]
@@ -173,6 +176,32 @@ def test_the_same_inputs_give_the_same_bytes_and_no_picture_is_needed_for_them(p
     project.run("evaluate")
     assert metrics_of(project) == json.loads(first[project.paths.reports / "metrics.json"])
     assert len(shown(page_of(project))["pictures"]) == len(ids)
+
+
+def test_a_class_that_came_after_the_classifier_is_told_of(project, put):
+    put(project, classes=ABOUT["classes"][:2])
+    with pytest.raises(DataError, match="does not know the class cow") as told:
+        project.run("evaluate")
+    assert told.value.hint == "run `dvc repro train`"
+
+
+def test_the_baseline_is_the_commonest_class_of_the_training_side(project, put):
+    put(project)
+    split = tables.read(project.paths.split, tables.SPLIT, "split").to_pylist()
+    extra = [row | {"id": f"{number:064x}"} for number in range(3) for row in split if row["class"] == "cow"][:2]
+    tables.write(project.paths.split, [*split, *(row | {"side": "train"} for row in extra)], tables.SPLIT)
+    project.run("evaluate")
+    assert metrics_of(project)["majority_baseline"] == 0.25  # two of eight are cows
+
+
+def test_the_interval_of_precision_is_of_the_answers_and_that_of_recall_of_the_pictures(project, put):
+    put(project)
+    project.run("evaluate")
+    outcome = read_outcome(project.paths)
+    bee = report._classes(outcome, measure(outcome, 10, 5, []))[1]
+    assert (bee["support"], bee["named"]) == (2, 5)
+    assert (bee["precision"].low, bee["precision"].high) == pytest.approx(metrics.wilson(0.4, 5))
+    assert (bee["recall"].low, bee["recall"].high) == pytest.approx(metrics.wilson(1.0, 2))
 
 
 def test_a_classifier_of_an_older_imageloom_is_told_of(project, put):

@@ -97,7 +97,7 @@ def test_what_is_large_calculates_in_int8_and_the_ends_in_float32(source, pixels
 
 
 def test_first_layers_stay_float32_as_far_as_their_share_goes(source, pixels, features, monkeypatch):
-    monkeypatch.setattr(quantise, "_FLOAT_SHARE", 0.7)
+    monkeypatch.setattr(quantise, "_FLOAT_SHARES", (0.7,))
     graph = quantise.backbone(source, Representative(pixels[:12], features[:12]))
     int8 = graph.schema.TensorType.INT8
     layers = [graph.tensor(one.outputs[0]).type == int8 for one in graph.operators if graph.name(one) == "CONV_2D"]
@@ -109,6 +109,23 @@ def test_a_backbone_that_does_not_pool_is_corrected_at_its_end(tiles_backbone, p
     wanted = run(source, pixels, tmp_path)
     graph = quantise.backbone(source, Representative(pixels[:40], wanted[:40]))
     assert error(run(graph.to_bytes(), pixels[40:], tmp_path), wanted[40:]) < 0.05
+
+
+@pytest.mark.parametrize(("low", "layers"), [(10, [True, True]), (0, [False, True])])
+def test_more_layers_stay_float32_until_the_noise_is_low(source, pixels, features, monkeypatch, low, layers):
+    monkeypatch.setattr(quantise, "_FLOAT_SHARES", (0.1, 0.7))
+    monkeypatch.setattr(quantise, "_LOW_NOISE", low)
+    graph = quantise.backbone(source, Representative(pixels[:12], features[:12]))
+    int8 = graph.schema.TensorType.INT8
+    kinds = [graph.tensor(one.outputs[0]).type == int8 for one in graph.operators if graph.name(one) == "CONV_2D"]
+    assert kinds == layers
+
+
+def test_noise_is_what_differs_against_what_the_features_do():
+    random = np.random.default_rng(2)
+    wanted = random.normal(0, 2, (5000, 7)).astype(np.float32)
+    assert quantise.noise(wanted + 3, wanted) == pytest.approx(0, abs=1e-6)
+    assert quantise.noise(wanted + random.normal(0, 0.5, wanted.shape), wanted) == pytest.approx(0.25, rel=0.05)
 
 
 def test_lines_find_what_was_done_to_the_features():
@@ -136,5 +153,5 @@ def test_a_graph_that_cannot_be_quantised_is_told_as_users_are_told(source, pixe
 
     monkeypatch.setattr(graphs, "quantised", refuse)
     with pytest.raises(ModelError, match=r"cannot be quantised: op 'tf\.Odd' is neither") as told:
-        quantise._quantise(source, pixels[:3])
+        quantise._quantise(quantise._with_ranges(source, pixels[:3]), 0.25)
     assert "export.formats" in told.value.hint

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from projects import Project
 
+from imageloom.predictor import Predictor
+
 pytestmark = pytest.mark.slow
 
 SIZE = 96
@@ -62,6 +64,7 @@ def test_int8_is_as_right_as_float32_within_a_point(pictures, least, tmp_path):
         classes=[{"name": name} for name in classes],
         backbone={"image_size": SIZE},
         split={"method": "stratified", "validation": 0.15, "test": 0.4},
+        train={"probe": {"c": [0.03, 0.1]}},
         export={"formats": ["int8"], "check": 1000},
     )
     for name, content in classes.items():
@@ -74,4 +77,5 @@ def test_int8_is_as_right_as_float32_within_a_point(pictures, least, tmp_path):
     right = {name: float(row["accuracy"]) for name, row in rows.items()}
     assert right["float32"] >= least
     assert right["int8"] >= right["float32"] - 0.01
+    assert all(Predictor(project.paths.export, name).has_map for name in ("float32", "int8"))
     assert int(rows["int8"]["bytes"]) <= int(rows["float32"]["bytes"]) / 3

@@ -12,12 +12,13 @@ import pytest
 from projects import Project, picture
 
 from imageloom import card, files, graphs, images, tables, tflite_metadata
-from imageloom.errors import ModelError
+from imageloom.errors import DataError, ModelError
 from imageloom.export import check, onnx, quantise, tflite
-from imageloom.export.stage import FILES, Params
+from imageloom.export.stage import FILES, Params, _Sources, _tensors
 from imageloom.features import FeatureStore
 from imageloom.predictor import Predictor
 from imageloom.recipes.head import Head
+from imageloom.tflite_graph import TFLiteGraph
 
 CLASSES = [{"name": "warm", "label": "暖 <b>warm</b>"}, {"name": "cold", "label": "冷 & $cold$"}]
 STAGES = ("embed", "clean", "split", "train")
@@ -116,6 +117,46 @@ def test_model_json_and_the_table_tell_what_is_there(exported):
     assert content["formats"]["int8"]["bytes"] < content["formats"]["float32"]["bytes"] * 1.5
 
 
+def test_every_format_is_known_by_the_bounds_of_the_classifier(copied):
+    path = copied.paths.classifier / "classifier.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    about["known"] |= {"min_confidence": 0.625, "max_distance": 1.75, "precision": 0.875}
+    path.write_text(json.dumps(about), encoding="utf-8")
+    copied.run("export")
+    for name, entry in card.read(copied.paths.export).content["formats"].items():
+        assert entry["known"] == about["known"]
+        assert entry["temperature"] == about["calibration"]["temperature"]
+        if name != "saved_model":  # whose backbone pools tiles and has no map
+            assert entry.items() >= _tensors(copied.paths.export / FILES[name]).items()
+            assert entry["features"] is not None
+
+
+def test_a_map_that_is_pooled_is_found(colour_tflite, tmp_path):
+    (tmp_path / "model.tflite").write_bytes(colour_tflite)
+    found = _tensors(tmp_path / "model.tflite")
+    graph = TFLiteGraph(colour_tflite)
+    assert len(graph.shape(found["map"])) == 4
+    assert graph.shape(found["map"])[-1] == graph.shape(found["features"])[-1]
+
+
+def test_int8_is_fitted_on_training_pictures(copied, monkeypatch):
+    seen, right = [], quantise.backbone
+
+    def watched(content, pictures):
+        seen.append(pictures)
+        return right(content, pictures)
+
+    monkeypatch.setattr(quantise, "backbone", watched)
+    copied.configure(export={"formats": ["int8"], "representative": 10})
+    copied.run("export")
+    rows = tables.read(copied.paths.split, tables.SPLIT, "split").to_pylist()
+    train = [row for row in rows if row["side"] == "train"][:10]
+    (pictures,) = seen
+    assert np.array_equal(pictures.features, FeatureStore(copied.paths.features).read([row["id"] for row in train]))
+    paths = [copied.paths.raw / row["path"] for row in train]
+    assert np.array_equal(pictures.pixels, check.load(paths, 32, "stretch"))
+
+
 def test_another_clone_gets_the_same_bytes(copied, exported):
     shutil.rmtree(copied.paths.export)
     export_alone(copied)
@@ -126,6 +167,36 @@ def test_another_clone_gets_the_same_bytes(copied, exported):
     for name in names:
         assert (copied.paths.export / name).read_bytes() == (exported.paths.export / name).read_bytes(), name
     assert (copied.paths.reports / "export.csv").read_bytes() == (exported.paths.reports / "export.csv").read_bytes()
+
+
+def test_int8_is_measured_on_all_test_pictures_and_the_others_on_as_many_as_asked(copied, exported):
+    copied.configure(export={"formats": ["int8"], "check": 7})  # 20 are not a multiple
+    copied.run("export")
+    with (copied.paths.reports / "export.csv").open(encoding="utf-8") as file:
+        rows = {row["format"]: row for row in csv.DictReader(file)}
+    assert {name: int(row["pictures"]) for name, row in rows.items()} == {"float32": 7, "saved_model": 7, "int8": 20}
+    with (exported.paths.reports / "export.csv").open(encoding="utf-8") as file:
+        at_once = {row["format"]: row for row in csv.DictReader(file)}
+    assert rows["int8"] == at_once["int8"]
+
+
+def test_a_class_that_came_after_the_classifier_is_told_of(copied):
+    path = copied.paths.classifier / "classifier.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    gone = about["classes"][-1]["name"]
+    about["classes"][-1]["name"] = "another"
+    sources = _Sources({"image_size": 32}, about, Head(np.eye(1), np.zeros(1)), [], copied.paths)
+    with pytest.raises(DataError, match=f"does not know the class {gone}"):
+        sources.test_pictures([{"class": gone}])
+
+
+def test_without_test_pictures_it_is_told_what_to_do(copied):
+    table = tables.read(copied.paths.split, tables.SPLIT, "split")
+    tables.write(copied.paths.split, [row for row in table.to_pylist() if row["side"] != "test"], tables.SPLIT)
+    copied.configure(export={"formats": []})
+    with pytest.raises(DataError, match="there are no pictures to try the model on") as told:
+        copied.run("export")
+    assert "split.test" in told.value.hint
 
 
 def test_float32_and_saved_model_alone_where_no_more_is_asked(copied):
@@ -215,11 +286,17 @@ def measure(pictures: int, lost: int, won: int, others: int = 0) -> check.Measur
     )
 
 
-def test_a_loss_is_believed_when_chance_would_not_bring_it():
+def test_a_loss_of_more_than_is_allowed_fails_whether_chance_may_bring_it_or_not():
     with pytest.raises(ModelError, match=r"8\.0% less than the evaluated classifier; at most 1\.0% is allowed"):
         check.require_accurate("int8", measure(500, lost=50, won=10), 0.01)
+    with pytest.raises(ModelError, match=r"2\.5% less .* \(by chance as much with p = 0\.077\)"):
+        check.require_accurate("int8", measure(200, lost=15, won=10) + measure(200, lost=10, won=5), 0.01)
     check.require_accurate("int8", measure(20, lost=1, won=0), 0.01)
-    check.require_accurate("int8", measure(500, lost=50, won=46), 0.01)
+    with pytest.raises(ModelError, match=r"10\.0% less"):
+        check.require_accurate("int8", measure(20, lost=2, won=0), 0.01)
+    check.require_accurate("int8", measure(500, lost=55, won=50), 0.01)
+    with pytest.raises(ModelError, match=r"1\.2% less"):
+        check.require_accurate("int8", measure(500, lost=56, won=50), 0.01)
     check.require_accurate("int8", measure(500, lost=50, won=10), 0.09)
 
 

@@ -97,6 +97,19 @@ def test_rows_change_no_bit(backbone, pixels, tmp_path):
     assert np.array_equal(answers(wide, pixels, tmp_path / "w.tflite"), answers(narrow, pixels, tmp_path / "n.tflite"))
 
 
+def test_what_is_no_picture_has_no_rows(backbone, head, pixels, tmp_path):
+    graph = tflite.Graph(backbone)
+    probabilities = tflite.add_head(graph, head)
+    shifted, third = graph.add_tensor("shifted", (1, 3)), graph.add_constant("third", np.full(3, 1 / 3, np.float32))
+    graph.put_last(graph.operator("SUB", [probabilities, third], shifted))
+    graph.set_ends(graph.input, shifted)
+    before = graph.to_bytes()
+    graph.widen()
+    assert np.array_equal(
+        answers(graph.to_bytes(), pixels, tmp_path / "w.tflite"), answers(before, pixels, tmp_path / "n.tflite")
+    )
+
+
 def test_float16_is_half_as_large_and_nearly_the_same(backbone, pixels, tmp_path):
     random = np.random.default_rng(5)
     large = Head(random.normal(size=(48, 2000)).astype(np.float32), np.zeros(2000, np.float32))

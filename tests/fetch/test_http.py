@@ -160,6 +160,7 @@ def test_a_body_that_breaks_off_is_asked_again(site: Any) -> None:
     site.routes["/a"] = cut
     got = fetch(f"{site.address}/a", retries=2)
     assert (got.status, got.attempts) == (Status.HTTP_ERROR, 3)
+    assert got.error == "the answer broke off before its end"
 
 
 def test_a_closed_port_and_an_unknown_host_are_statuses(site: Any) -> None:

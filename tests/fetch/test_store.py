@@ -1,7 +1,6 @@
 """The store of pictures, written to from several threads."""
 
 import io
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,17 +24,6 @@ def test_one_picture_from_many_addresses_at_once_is_written_once(tmp_path: Path)
     assert {one.status for one in kept} == {Status.OK}
     assert {path.name for path in (tmp_path / "猫").iterdir()} == {one.columns["path"].split("/")[1] for one in kept}
     assert len(list((tmp_path / "猫").iterdir())) == 50
-
-
-def test_what_was_written_can_be_taken_back_and_nothing_else(tmp_path: Path) -> None:
-    before = Store(tmp_path).keep(picture(1), "cat", None)
-    time.sleep(0.02)  # file systems keep times by the clock's tick
-    store = Store(tmp_path)
-    store.keep(picture(1), "cat", None)
-    store.keep(picture(2), "cat", None)
-    store.keep(picture(3), "dog", None)
-    store.undo()
-    assert [path.name for path in tmp_path.rglob("*")] == ["cat", before.columns["path"].split("/")[1]]
 
 
 def test_a_picture_that_was_cut_on_the_disk_is_written_again(tmp_path: Path) -> None:

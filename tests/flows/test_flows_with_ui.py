@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import urllib.request
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -173,8 +174,7 @@ def test_killed_recrawl_does_not_hold_up_the_next(ui: Ui) -> None:
     until(lambda: stage_under_way(ui.project), 60)
     ui.process.kill()
     ui.process.wait()
-    for child in children_of(ui.project):
-        os.kill(child, signal.SIGKILL)
+    until(lambda: not kill_all(children_of(ui.project)), 30)  # what is killed may be started anew by what is not yet
     hold.unlink()
 
     ui.start()
@@ -211,6 +211,14 @@ def stage_under_way(project: Project) -> bool:
     """Whether a process runs stage.py, started by DVC, started by Prefect."""
     commands = [Path(f"/proc/{child}/cmdline") for child in children_of(project)]
     return any(b"stage.py" in command.read_bytes() for command in commands if command.exists())
+
+
+def kill_all(processes: list[int]) -> list[int]:
+    """Kills them, and gives them back."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    return processes
 
 
 def children_of(project: Project) -> list[int]:

@@ -9,7 +9,7 @@ from imageloom.recipes.calibration import temperature
 from imageloom.recipes.classifier import fit
 from imageloom.recipes.head import Head
 from imageloom.recipes.probe import Data, ProbeParams
-from imageloom.recipes.rejection import RejectionParams
+from imageloom.recipes.rejection import RejectionParams, max_distance
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,9 @@ def test_what_it_says_of_itself_is_so(sides, tmp_path):
     answered = calibrated.max(axis=1) >= known["min_confidence"]
     answered &= found.detector.distances(validation.features) <= known["max_distance"]
     assert answered.mean() == pytest.approx(known["share_known"], abs=1e-5)
+    fresh, seen = (found.detector.distances(side.features) for side in (validation, train))
+    assert known["max_distance"] == max_distance(fresh, RejectionParams().distance_quantile)
+    assert known["max_distance"] != max_distance(seen, RejectionParams().distance_quantile)  # they were fitted on
     right = (calibrated.argmax(axis=1) == validation.classes)[answered].mean()
     assert right == pytest.approx(known["precision"], abs=1e-5)
     assert known["precision"] >= known["target_precision"] == 0.9

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from imageloom.errors import DataError
 from imageloom.recipes.rejection import RejectionParams, bounds, max_distance
 
 
@@ -101,6 +102,19 @@ def test_even_one_picture_gives_bounds(number):
     found = bounds(probabilities, distances, actual, RejectionParams())
     assert all(np.isfinite(value) for value in found.to_dict().values())
     assert found.share_known == 1
+
+
+def test_a_distance_that_is_no_number_is_near_and_moves_no_bound():
+    probabilities, actual, distances = drawn(400)
+    params = RejectionParams(target_precision=0.8)
+    unknown = np.append(distances, [np.nan, np.nan]).astype(np.float32)
+    more, of_more = np.append(probabilities, [[0.99, 0.01]] * 2, axis=0), np.append(actual, [0, 0])
+    found, before = bounds(more, unknown, of_more, params), bounds(probabilities, distances, actual, params)
+    assert found.max_distance == before.max_distance
+    everything = bounds(more, unknown, of_more, RejectionParams(target_precision=0.01))
+    assert everything.share_known == pytest.approx(1 - (distances > found.max_distance).sum() / 402)
+    with pytest.raises(DataError, match="features of the validation pictures are no numbers"):
+        bounds(probabilities, np.full(400, np.nan, np.float32), actual, params)
 
 
 @pytest.mark.parametrize("wrong", [{"target_precision": 95}, {"least_share": 1.1}, {"distance_quantile": 0.2}])

@@ -1,5 +1,6 @@
 """What each kind of source lists, and what it refuses."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,25 @@ def test_a_folder_whose_links_go_in_a_circle_is_listed_once(tmp_path: Path) -> N
     (tmp_path / "data/pictures/cat/1.jpg").write_bytes(b"x")
     (tmp_path / "data/pictures/cat/again").symlink_to(tmp_path / "data/pictures/cat")
     assert len(listing({"kind": "folder"}, Context(tmp_path, ("cat",), "here"))) == 1
+
+
+def test_a_folder_gives_no_pipes_and_nothing_from_behind_links_that_lead_out_of_a_class(
+    tmp_path: Path, capsys: Any
+) -> None:
+    elsewhere, pictures = tmp_path / "elsewhere", tmp_path / "data/pictures"
+    for folder in (elsewhere, pictures / "dog", pictures / "cat/set"):
+        folder.mkdir(parents=True)
+        (folder / "1.jpg").write_bytes(b"x")
+    (pictures / "bird").symlink_to(elsewhere)  # a class's own folder may stand elsewhere
+    (pictures / "cat/friends").symlink_to(pictures / "dog")
+    os.mkfifo(pictures / "cat/pipe.jpg")
+    found = listing({"kind": "folder"}, Context(tmp_path, (), "here"))
+    assert [candidate.url for candidate in found] == [
+        f"file:data/pictures/{name}/1.jpg" for name in ("bird", "cat/set", "dog")
+    ]
+    told = capsys.readouterr().err
+    assert "'data/pictures/cat/pipe.jpg' is passed over: it is no regular file" in told
+    assert "'data/pictures/cat/friends' is passed over: it is a link that leads out of 'cat'" in told
 
 
 def test_folders_that_cannot_be_used_are_errors(tmp_path: Path) -> None:

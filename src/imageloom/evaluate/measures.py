@@ -95,9 +95,7 @@ def _doubted(outcome: Outcome, samples: int) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name, interval in metrics.bootstrap(outcome.actual, outcome.predicted, samples, means).items():
         figures |= {name: interval.value, f"{name}_interval": [interval.low, interval.high]}
-    number = {name: index for index, name in enumerate(outcome.names)}
-    train = [number[row["class"]] for row in outcome.pictures if outcome.sides.get(row["id"]) == "train"]
-    figures["majority_baseline"] = metrics.majority_baseline(np.array(train, int), outcome.actual)
+    figures["majority_baseline"] = metrics.majority_baseline(outcome.trained_on, outcome.actual)
     figures["micro_f1"] = figures["accuracy"]  # the same wherever a picture has one class and gets one answer
     return figures
 

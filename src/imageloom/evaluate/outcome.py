@@ -11,8 +11,8 @@ from imageloom.errors import DataError
 from imageloom.evaluate import metrics
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
-from imageloom.ood import Detector
-from imageloom.recipes.head import Head, read_about
+from imageloom.ood import Detector, near
+from imageloom.recipes.head import Head, class_numbers, read_about
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Outcome:
         about: What classifier.json holds.
         head: The classifier, uncalibrated.
         actual: int[N] class numbers.
+        trained_on: int[M] class numbers of the M training pictures.
         uncalibrated: float32[N, K], probabilities as the head gives them.
         probabilities: float32[N, K], calibrated, as the exported model gives them.
         distances: float32[N], from the training pictures (`ood.Detector`).
@@ -35,6 +36,7 @@ class Outcome:
     about: dict[str, Any]
     head: Head
     actual: np.ndarray
+    trained_on: np.ndarray
     uncalibrated: np.ndarray
     probabilities: np.ndarray
     distances: np.ndarray
@@ -69,7 +71,7 @@ class Outcome:
     @cached_property
     def near(self) -> np.ndarray:
         """bool[N], whether the picture is no farther from the training pictures than the model's bound."""
-        return self.distances <= self.about["known"]["max_distance"]
+        return near(self.distances, self.about["known"]["max_distance"])
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -86,7 +88,8 @@ def read(paths: Paths) -> Outcome:
     """Runs the classifier on the features of the test pictures.
 
     Raises:
-        DataError: The split, the features or what is known of the pictures are missing.
+        DataError: The split, the features or what is known of the pictures are missing, or the split has a class that
+            the classifier was not trained on.
         ModelError: The classifier is missing or damaged.
     """
     split = tables.read(paths.split, tables.SPLIT, "split").to_pylist()
@@ -94,7 +97,6 @@ def read(paths: Paths) -> Outcome:
     about, head = read_about(paths.classifier), Head.load(paths.classifier / "head.npz")
     if not about.keys() >= {"calibration", "known"}:
         raise DataError("the classifier was trained by an older imageloom", "run `dvc repro --force train`")
-    number = {spec["name"]: index for index, spec in enumerate(about["classes"])}
     of_id = {row["id"]: row for row in clean}
     test = [row for row in split if row["side"] == "test"]
     if not test:
@@ -104,7 +106,8 @@ def read(paths: Paths) -> Outcome:
         rows=[of_id.get(row["id"], {}) | row for row in test],
         about=about,
         head=head,
-        actual=np.array([number[row["class"]] for row in test]),
+        actual=class_numbers(about, test),
+        trained_on=class_numbers(about, [row for row in split if row["side"] == "train"]),
         uncalibrated=head.probabilities(features),
         probabilities=head.tempered(about["calibration"]["temperature"]).probabilities(features),
         distances=Detector.load(paths.classifier / "ood.npz").distances(features),

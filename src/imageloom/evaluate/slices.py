@@ -124,7 +124,8 @@ def _parts(values: Sequence[Any]) -> Iterator[tuple[str, np.ndarray]]:
         for value in order[:VALUES]:
             yield f"{value:,}" if numbers else str(value), column == value
         if order[VALUES:]:
-            yield f"{len(order[VALUES:]):,} others", np.isin(column.astype(str), [str(each) for each in order[VALUES:]])
+            rare = {*order[VALUES:]}  # None, which is not stated, is not in it, even where a value is the text None
+            yield f"{len(rare):,} others", np.array([value in rare for value in values])
     if len(given) < len(values):
         yield "not stated", np.array([value is None for value in values])
 
@@ -134,6 +135,10 @@ def _ranges(numbers: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     given = numbers[~np.isnan(numbers)]
     edges = np.unique(np.quantile(given, np.arange(1, PARTS) / PARTS, method="nearest"))
     edges = edges[edges > given.min()]
+    if not edges.size:  # most have the smallest value
+        yield f"{given.min():,.10g}", numbers == given.min()
+        yield f"above {given.min():,.10g}", numbers > given.min()
+        return
     bounds = [-np.inf, *edges, np.inf]
     for low, high in itertools.pairwise(bounds):
         start = "" if low == -np.inf else f"from {low:,.10g}"

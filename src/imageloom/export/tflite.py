@@ -176,7 +176,10 @@ class Graph:
         for operator in self._graph.operators:
             if self.name(operator) not in _ELEMENTWISE or len(operator.inputs) != 2:
                 continue
-            width, channels = (int(side) for side in self.tensor(operator.outputs[0]).shape[-2:])
+            shape = [int(side) for side in self.tensor(operator.outputs[0]).shape]
+            if len(shape) != 4:
+                continue
+            width, channels = shape[-2:]
             for place, index in enumerate(operator.inputs):
                 values = self.constant(index)
                 if values is not None and values.size == channels < _NARROW and values.shape[-1] == channels:

@@ -1,6 +1,6 @@
 """One crawl: lists the sources' candidates, fetches them through bounded queues, and notes what became of each.
 
-A candidate's way: listed -> `asked` queue -> a fetcher -> backlog of bodies -> a decoding thread -> the ledger. Both
+A candidate's way: listed -> `asked` queue -> a fetcher -> backlog of bodies -> a decoding process -> the ledger. Both
 queues are bounded, so that the listing waits when the fetching is behind and the fetching when the decoding is: a crawl
 of ten million addresses holds as few in memory as one of a thousand.
 """
@@ -9,13 +9,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, fields, replace
 
 from imageloom.console import Bar
 from imageloom.engine import cores
 from imageloom.errors import DataError, ImageloomError
+from imageloom.fetch.decoders import Decoders, Undecoded
 from imageloom.fetch.forgotten import Forgotten
 from imageloom.fetch.http import Fetched, Http, Limits
 from imageloom.fetch.ledger import Ledger, Row, storable
@@ -27,18 +27,20 @@ from imageloom.tables import MANIFEST
 # Kinds of sources whose pictures a person puts in and takes out.
 PLACES = {"archive", "folder"}
 
-BATCH = 16  # bodies that go to a decoding thread at a time: going there and back costs half as much as a small picture
-BACKLOG = 64  # bodies that wait for a decoding thread
+BATCH = 16  # bodies that go to a decoding process at a time: going there and back costs as much as a small picture
+BATCH_BYTES = 4_000_000  # and what they may weigh together, beside the last of them
+BACKLOG = 64  # bodies that wait for a decoding process
 BACKLOG_BYTES = 64_000_000  # and what they may weigh together, beside the last that came
 
 SECONDS_BETWEEN_SIGHTS = 0.1  # of the progress bar
 
+READ = Fetched(Status.OK)  # what stands for an answer where a file was read
 NOT_ASKED = Fetched(Status.OPTED_OUT, attempts=0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """A candidate with what is known of it, and what its address gave; None for what a decoding thread is to read."""
+    """A candidate with what is known of it, and what its address gave; None for a file, which is yet to be read."""
 
     candidate: Candidate
     known: Row | None
@@ -47,6 +49,11 @@ class _Order:
     @property
     def weight(self) -> int:
         return len(self.fetched.body) if self.fetched else 0
+
+    @property
+    def undecoded(self) -> Undecoded:
+        body = self.fetched.body if self.fetched else None
+        return Undecoded(body, self.candidate.file, self.candidate.class_name, self.known)
 
 
 class Crawl:
@@ -87,28 +94,30 @@ class Crawl:
         """Crawls the sources one after another, and fetches their candidates many at a time.
 
         Raises:
-            ImageloomError: The disk is full, or the store cannot be written.
+            ImageloomError: The disk is full, the store cannot be written, or the system ended a process that decodes;
+                the ledger knows what came.
         """
         asked: asyncio.Queue[_Order | None] = asyncio.Queue(2 * limits.concurrency)
         bodies = _Backlog(BACKLOG)
-        pool = ThreadPoolExecutor(cores(), "decode")
+        decoders = Decoders(self._store, limits.max_bytes)
+        hands = cores() + 1  # so that a process which is done finds its next batch waiting
         self._bar = bar
         try:
             async with Http(limits) as http, asyncio.TaskGroup() as tasks:
-                for _ in range(cores()):
-                    tasks.create_task(self._decode(bodies, pool, limits.max_bytes))
+                for _ in range(hands):
+                    tasks.create_task(self._decode(bodies, decoders))
                 fetchers = [tasks.create_task(self._fetch(asked, http, bodies)) for _ in range(limits.concurrency)]
                 for source, context in sources:
                     await self._list(source.candidates(context, source.asks(http)), context, asked.put)
                 for _ in fetchers:
                     await asked.put(None)
                 await asyncio.gather(*fetchers)
-                for _ in range(cores()):
+                for _ in range(hands):
                     await bodies.put(None)
-        except BaseExceptionGroup as group:  # one full disk is as many faults as there are threads
+        except BaseExceptionGroup as group:  # one full disk is as many faults as there are processes
             raise group.exceptions[0] from None
         finally:
-            pool.shutdown(cancel_futures=True)
+            decoders.close()
         self._mark_taken_away([source for source, _ in sources])
 
     async def preview(
@@ -195,28 +204,16 @@ class Crawl:
                     continue
             await bodies.put(order)
 
-    async def _decode(self, bodies: "_Backlog", pool: ThreadPoolExecutor, max_bytes: int) -> None:
-        loop = asyncio.get_running_loop()
+    async def _decode(self, bodies: "_Backlog", decoders: Decoders) -> None:
         while batch := await bodies.some():
-            for order, kept in await loop.run_in_executor(pool, self._keep, batch, max_bytes):
+            done, fault = await decoders.keep([order.undecoded for order in batch])
+            for order, kept in zip(batch, done, strict=fault is None):
                 self._note(order, kept)
-
-    def _keep(self, batch: "list[_Order]", max_bytes: int) -> "list[tuple[_Order, Kept]]":
-        """Runs in a decoding thread."""
-        kept = []
-        for order in batch:
-            candidate = order.candidate
-            fetched = order.fetched or _read(candidate, max_bytes)
-            if fetched.status is Status.OK:
-                result = self._store.keep(fetched.body, candidate.class_name, order.known)
-            else:
-                result = Kept(fetched.status, {}, fetched.error)
-            kept.append((_Order(candidate, order.known, replace(fetched, body=b"")), result))
-        return kept
+            if fault is not None:
+                raise fault
 
     def _note(self, order: _Order, kept: Kept) -> None:
-        candidate, known, fetched = order.candidate, order.known, order.fetched
-        assert fetched is not None
+        candidate, known, fetched = order.candidate, order.known, order.fetched or READ
         row = dict(known) if known else _EMPTY | {"first_seen": self._ledger.started}
         row["url"], row["class"], row["source"] = candidate.url, candidate.class_name, candidate.source
         row["page"], row["title"] = candidate.page, candidate.title
@@ -259,7 +256,7 @@ class Crawl:
 
 
 class _Backlog(asyncio.Queue["_Order | None"]):
-    """Bodies that wait for a decoding thread: bounded by their number and by their weight."""
+    """Bodies that wait for a decoding process: bounded by their number and by their weight."""
 
     def _init(self, maxsize: int) -> None:
         super()._init(maxsize)
@@ -270,11 +267,13 @@ class _Backlog(asyncio.Queue["_Order | None"]):
 
     async def some(self) -> list[_Order]:
         """Waits for a body, and takes what came beside it, up to `BATCH`; nothing when there will be no more."""
-        batch = []
+        batch: list[_Order] = []
+        weight = 0
         order = await self.get()
         while order is not None:
             batch.append(order)
-            if len(batch) == BATCH or self.empty():
+            weight += order.weight
+            if len(batch) == BATCH or weight > BATCH_BYTES or self.empty():
                 return batch
             order = self.get_nowait()
         if batch:
@@ -300,15 +299,3 @@ def _is_storable(candidate: Candidate) -> bool:
     except UnicodeEncodeError:  # half of a surrogate pair, as broken pages and JSON hold
         return False
     return True
-
-
-def _read(candidate: Candidate, max_bytes: int) -> Fetched:
-    assert candidate.file is not None
-    try:
-        if candidate.file.stat().st_size > max_bytes:
-            return Fetched(Status.TOO_LARGE, error=f"more than {max_bytes:,} bytes")
-        return Fetched(Status.OK, body=candidate.file.read_bytes())
-    except FileNotFoundError:
-        return Fetched(Status.GONE, error="no such file")
-    except OSError as fault:
-        return Fetched(Status.BLOCKED_ADDRESS, error=f"cannot be read: {fault.strerror}")

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from imageloom.fetch.body import ENCODINGS, BodyError, read_body
+from imageloom.fetch.ending import lacks_files
 from imageloom.fetch.freshness import fresh_until, http_date
 from imageloom.fetch.netguard import BlockedAddressError, Guard, checked_resolver
 from imageloom.fetch.robots import Rules, name_of, opted_out, read_rules
@@ -163,16 +164,16 @@ class Http:
         self._hosts: OrderedDict[URL, _Host] = OrderedDict()
         self._places = asyncio.Semaphore(limits.concurrency)
         self._seen = 0
-        self._pool: _Pool
+        self._pool: _Pool | None = None  # made for the first request: a crawl of what is fresh needs none
 
     async def __aenter__(self) -> "Http":
-        self._pool = self._new_pool()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._pool.session.close()
+        if self._pool is not None:
+            await self._pool.session.close()
 
     def _new_pool(self) -> _Pool:
         import aiohttp
@@ -288,15 +289,17 @@ class Http:
 
     async def _once(self, url: "URL", wish: _Wish) -> Fetched:
         if self._seen >= HOSTS_PER_POOL:
-            self._seen, old, self._pool = 0, self._pool, self._new_pool()
-            if not old.users:
+            self._seen, old, self._pool = 0, self._pool, None
+            if old is not None and not old.users:
                 await old.session.close()
-        pool = self._pool
+        pool = self._pool = self._pool or self._new_pool()
         pool.users += 1
         try:
             async with pool.session.get(url, headers=wish.headers, allow_redirects=False) as answer:
                 return await self._read(answer, wish)
         except Exception as fault:  # whatever a server can make the library trip over is that server's fault
+            if lacks_files(fault):
+                raise
             return _fault(fault, self._limits)
         finally:
             pool.users -= 1
@@ -353,6 +356,8 @@ def _fault(fault: Exception, limits: Limits) -> Fetched:
     if isinstance(fault, aiohttp.ClientConnectorError):
         why = os.strerror(fault.os_error.errno) if fault.os_error.errno else str(fault.os_error)
         return Fetched(Status.HTTP_ERROR, error=f"cannot connect to {fault.host}:{fault.port}: {why}", passing=True)
+    if isinstance(fault, aiohttp.ClientPayloadError):
+        return Fetched(Status.HTTP_ERROR, error="the answer broke off before its end", passing=True)
     return Fetched(Status.HTTP_ERROR, error=str(fault) or type(fault).__name__, passing=True)
 
 

@@ -18,7 +18,7 @@ from imageloom import tables
 from imageloom.console import say, warn
 from imageloom.errors import DataError, ImageloomError
 from imageloom.fetch.status import GOOD
-from imageloom.files import sha256
+from imageloom.files import faults_of_writing, sha256
 from imageloom.tables import MANIFEST
 
 # A manifest's row by its columns' names, dates as seconds since 1970; and `asked`: whether this crawl has the answer.
@@ -216,7 +216,8 @@ class Ledger:
     def _open(self) -> None:
         self._closed = False
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with faults_of_writing(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._faults():
             self._base = sqlite3.connect(self._path or "", timeout=1)
             try:
@@ -233,6 +234,7 @@ class Ledger:
                 self._base.executescript(_SETTINGS)
             self._base.executescript(_VIEW)
             self._base.create_function("host", 1, host, deterministic=True)
+            self._base.create_function("place", 1, place, deterministic=True)
             self._base.create_function("at", 2, _at, deterministic=True)
 
     def _continues(self) -> bool:
@@ -317,6 +319,14 @@ def host(url: str) -> str:
     except ValueError:
         return ""
     return (parts.netloc.rpartition("@")[2] if parts.scheme in ("http", "https") else parts.scheme).lower()
+
+
+def place(url: str) -> str:
+    """What stands for an address in a table of hosts: its host, or in brackets what it is instead."""
+    if url.startswith(("http:", "https:")):
+        return host(url) or "(no host)"
+    scheme = url.partition(":")[0] if ":" in url else ""
+    return "(files)" if scheme == "file" else f"({scheme.lower() or 'no'} address)"
 
 
 def _at(url: str | None, home: str) -> str | None:

@@ -65,7 +65,7 @@ def changes(ledger: Ledger) -> dict[str, Any]:
     hosts: Counter[str] = Counter()
     # The busiest hosts first, so that those beyond MOST_HOSTS are added up without being held.
     query = """
-        SELECT "class", host(url) AS host, sum(change = 'new'), sum(change = 'changed'), sum(change = 'gone'),
+        SELECT "class", place(url) AS host, sum(change = 'new'), sum(change = 'changed'), sum(change = 'gone'),
                sum(change = 'unchanged'), sum(change = 'failed'), sum(change = 'not_listed')
         FROM now GROUP BY 1, 2
         ORDER BY sum(change IN ('new', 'changed', 'gone')) DESC, count(*) DESC, "class", host
@@ -95,7 +95,7 @@ def say_changes(diff: dict[str, Any]) -> None:
 
 def say_report(ledger: Ledger, classes: Sequence[str]) -> None:
     """Prints every class, host and status of the manifest, and which classes need more pictures."""
-    query = 'SELECT "class", host(url), status, count(*) FROM now GROUP BY 1, 2, 3'
+    query = 'SELECT "class", place(url), status, count(*) FROM now GROUP BY 1, 2, 3'
     found = list(ledger.select(query))
     totals: dict[str, Counter[str]] = defaultdict(Counter)
     for name, host, _, count in found:
@@ -105,7 +105,11 @@ def say_report(ledger: Ledger, classes: Sequence[str]) -> None:
     for name, host, status, count in found:
         counts[(name, host if (name, host) in shown else OTHERS), status] += count
     _say_statuses(counts, {key: [] for key, _ in counts}, ["class", "host"], [])
-    _say_starved(ledger, classes)
+    if ledger.resumed:  # what it has not come to yet would look starved
+        [(done,)] = ledger.select("SELECT count(*) FROM rows WHERE asked")
+        say(f"the last crawl did not end: {done:,} addresses are done, `imageloom scrape` goes on with the rest")
+    else:
+        _say_starved(ledger, classes)
 
 
 def _say_starved(ledger: Ledger, classes: Sequence[str]) -> None:
@@ -116,7 +120,9 @@ def _say_starved(ledger: Ledger, classes: Sequence[str]) -> None:
     query = f'SELECT "class", count(*) FROM now WHERE status IN ({passing}) AND used GROUP BY 1'
     may_pass = dict(ledger.select(query))
     needs = starved(pictures)
-    if not needs:
+    if not any(pictures.values()):
+        say("no class has a picture")
+    elif not needs:
         say("no class is starved: each has about as many pictures as the others")
     for name, need in needs.items():
         say(f"starved: {name} has {pictures[name]:,} pictures and needs {need:,} more to match the others")

@@ -7,9 +7,13 @@ from typing import Literal
 from pydantic import PrivateAttr
 
 from imageloom.console import warn
+from imageloom.errors import ImageloomError
 from imageloom.fetch.ledger import Ledger
-from imageloom.fetch.status import Status
+from imageloom.fetch.status import GOOD, Status
+from imageloom.params import nearest
 from imageloom.sources.source import Candidate, Context, GetPage, Source
+
+FAILED = "failed"  # what `--retry` calls every status without a picture
 
 
 class Retry(Source):
@@ -37,8 +41,33 @@ class Retry(Source):
             warn(f"{left:,} addresses are asked by a crawl only: they stand in archives or storages")
 
 
-def retry(ledger: Ledger, statuses: Sequence[Status], root: Path) -> tuple[Source, Context]:
+def statuses(text: str | None) -> list[Status]:
+    """What `--retry` names: statuses with commas between, or `failed` for every one without a picture.
+
+    Raises:
+        ImageloomError: There is no such status.
+    """
+    named: list[Status] = []
+    for name in (part.strip().lower() for part in text.split(",")) if text is not None else ():
+        if name == FAILED:
+            named += [status for status in Status if status not in GOOD]
+        elif name in list(Status):
+            named.append(Status(name))
+        else:
+            known = [FAILED, *(status.value for status in Status)]
+            raise ImageloomError(f"--retry: {name!r} is no status", nearest(name, known))
+    return named
+
+
+def count(ledger: Ledger, wanted: Sequence[Status]) -> int:
+    """How many addresses have one of the statuses."""
+    marks = ", ".join("?" * len(wanted))
+    [(number,)] = ledger.select(f"SELECT count(*) FROM rows WHERE status IN ({marks})", *wanted)
+    return int(number)
+
+
+def source(ledger: Ledger, wanted: Sequence[Status], root: Path) -> tuple[Source, Context]:
     """A source for `Crawl.run` of what has one of the statuses."""
-    source = Retry()
-    source._ledger, source._statuses = ledger, tuple(status.value for status in statuses)
-    return source, Context(root, (), "--retry")
+    again = Retry()
+    again._ledger, again._statuses = ledger, tuple(status.value for status in wanted)
+    return again, Context(root, (), "--retry")

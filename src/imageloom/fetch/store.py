@@ -2,18 +2,14 @@
 
 import hashlib
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageloom.engine import cores
 from imageloom.errors import ImageError
 from imageloom.fetch.status import Status
 from imageloom.files import atomic_file
-
-BLOCKS = 3  # of memory for pictures that are kept for each decoding thread: one decoded, half shrunk and shrunk
 
 NAME_LENGTH = 20  # of the digest's 64 characters: 80 bits, no two of a billion pictures share them
 
@@ -34,7 +30,7 @@ class Kept:
 
 
 class Store:
-    """The folder `data/raw`. Safe to use from several threads.
+    """The folder `data/raw`. Safe to use from several threads and processes.
 
     Args:
         root: The folder; `<class>/<sha256[:20]>.<ext>` are made in it.
@@ -50,11 +46,6 @@ class Store:
         self._min_side = min_side
         self._resize = resize
         self._refused = refused or {}
-        self._made = time.time()
-        if resize is not None:
-            from imageloom import images
-
-            images.keep_memory(BLOCKS * cores())
 
     def has(self, row: dict[str, Any] | None) -> bool:
         """Whether the picture that a manifest row tells about is on the disk, whole by its length."""
@@ -93,20 +84,6 @@ class Store:
         self._write(path, body)
         picture = {"sha256": digest, "path": path, "bytes": len(body)}
         return Kept(Status.OK, picture | {"width": info.width, "height": info.height, "format": info.format})
-
-    def undo(self) -> None:
-        """Removes what was written since this object was made, to leave a full disk as it was found.
-
-        By the files' times: a list of what was written would grow with the crawl.
-        """
-        for folder in {path.parent for path in self._root.glob("*/*") if self._is_new(path)}:
-            for path in filter(self._is_new, list(folder.iterdir())):
-                path.unlink()
-            if not any(folder.iterdir()):
-                folder.rmdir()
-
-    def _is_new(self, path: Path) -> bool:
-        return path.is_file() and path.stat().st_mtime >= self._made
 
     def _write(self, name: str, body: bytes) -> None:
         path = f"{self._root}/{name}"

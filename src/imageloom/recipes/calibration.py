@@ -21,7 +21,7 @@ def temperature(probabilities: np.ndarray, classes: np.ndarray) -> float:
         classes: int[N], the classes that they are of.
 
     Returns:
-        T, rounded to four digits; 1 where nothing is better.
+        T, rounded to four digits.
     """
     from scipy.optimize import minimize_scalar
 
@@ -38,5 +38,4 @@ def temperature(probabilities: np.ndarray, classes: np.ndarray) -> float:
         return loss(math.exp(exponent)) + (exponent / _DEVIATION) ** 2 / 2
 
     bounds = tuple(math.log(bound) for bound in _BOUNDS)
-    found = round(math.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x), 4)
-    return found if loss(found) < loss(1.0) else 1.0
+    return round(math.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x), 4)

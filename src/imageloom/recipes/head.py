@@ -1,5 +1,6 @@
 """What every recipe on features ends as: one Dense layer with softmax, from a feature vector to probabilities."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from imageloom import arrays, files
+from imageloom.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,16 @@ def read_about(classifier: Path) -> dict[str, Any]:
         DataError: It is missing or damaged.
     """
     return files.read_json(classifier / "classifier.json", "train")
+
+
+def class_numbers(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """int[N], the numbers that the classifier has for the classes of N rows of the split.
+
+    Raises:
+        DataError: It was not trained on one of the classes.
+    """
+    number = {spec["name"]: index for index, spec in enumerate(about["classes"])}
+    strange = sorted({row["class"] for row in rows} - number.keys())
+    if strange:
+        raise DataError(f"the classifier does not know the class {', '.join(strange)}", "run `dvc repro train`")
+    return np.array([number[row["class"]] for row in rows], int)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from pydantic import Field
 
+from imageloom import ood
+from imageloom.errors import DataError
 from imageloom.params import StageParams
 
 
@@ -67,9 +69,12 @@ def bounds(probabilities: np.ndarray, distances: np.ndarray, classes: np.ndarray
         distances: float32[N], of the same.
         classes: int[N], the classes that they are of.
         params: See `RejectionParams`.
+
+    Raises:
+        DataError: No distance is a number.
     """
     furthest = max_distance(distances, params.distance_quantile)
-    near = distances <= furthest
+    near = ood.near(distances, furthest)
     confidences = probabilities.max(axis=1)[near]
     order = np.argsort(-confidences, kind="stable")
     confidences, right = confidences[order], (probabilities.argmax(axis=1) == classes)[near][order]
@@ -102,11 +107,17 @@ def max_distance(distances: np.ndarray, quantile: float) -> float:
     their logarithms being about normal: of twenty pictures the furthest says little of what the next may be.
 
     Args:
-        distances: float32[N], of the validation pictures.
+        distances: float32[N], of the validation pictures; those that are no numbers say nothing.
         quantile: The share.
+
+    Raises:
+        DataError: None is a number.
     """
     from scipy.special import stdtrit
 
+    distances = distances[np.isfinite(distances)]
+    if not len(distances):
+        raise DataError("the features of the validation pictures are no numbers", "run `dvc repro --force embed`")
     found = float(np.quantile(distances.astype(np.float64), quantile))
     if len(distances) < 2:
         return 2 * found

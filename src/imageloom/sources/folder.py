@@ -1,6 +1,7 @@
 """Pictures that are here already, or in a storage: a folder for each class, or a pool without labels."""
 
 import os
+import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -51,7 +52,7 @@ class Folder(Source):
     def _here(self, context: Context) -> Iterator[Candidate]:
         self._warn_of_strays(context)
         for name, folder in self._folders(context):
-            for file in _files(folder):
+            for file in _files(folder, context.root):
                 address = local.place(file, context.root)
                 if local.is_undecodable(address):
                     warn(f"{address!a} is passed over: its name is not UTF-8; rename it")
@@ -126,15 +127,37 @@ class Folder(Source):
         return f"{context.where}.path: {self.path}"
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, root: Path) -> Iterator[Path]:
+    """Every regular file below a folder, by path; what else lies there is told of.
+
+    Links to folders are followed inside the folder only: what they lead to may be another class's.
+    """
+    top = os.path.realpath(folder)
     seen = set()  # links are followed, but not round in a circle
     for stand, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(stand)
         if real in seen:
             folders.clear()
             continue
+        if not Path(real).is_relative_to(top):
+            warn(f"{local.place(Path(stand), root)!a} is passed over: it is a link that leads out of {folder.name!a}")
+            folders.clear()
+            continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not local.is_passed_over(name))
         for name in sorted(files):
-            if not local.is_passed_over(name):
-                yield Path(stand, name)
+            file = Path(stand, name)
+            if local.is_passed_over(name):
+                continue
+            if _is_special(file):  # reading a named pipe would wait for ever
+                warn(f"{local.place(file, root)!a} is passed over: it is no regular file")
+                continue
+            yield file
+
+
+def _is_special(file: Path) -> bool:
+    """Whether this is there and no regular file."""
+    try:
+        return not stat.S_ISREG(file.stat().st_mode)
+    except OSError:  # a dead link, or not to be looked at: told of where its picture is asked for
+        return False
