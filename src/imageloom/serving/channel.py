@@ -175,8 +175,11 @@ class Listener(TcpWSGIServer):
     def pull_trigger(self) -> None:
         """Wakes the main thread."""
         channel = getattr(_serving, "channel", None)
-        if channel is None or not channel.is_at_rest or channel.close_when_flushed or channel.will_close:
-            super().pull_trigger()
+        if channel is not None:
+            if channel.is_at_rest and not channel.close_when_flushed and not channel.will_close:
+                return
+            self._map.changed(channel)
+        super().pull_trigger()
 
 
 class Channel(HTTPChannel):
