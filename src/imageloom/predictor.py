@@ -47,15 +47,15 @@ class Prediction:
         Args:
             top_k: How many classes to name; None names all.
         """
-        order = np.argsort(-self.probabilities, kind="stable")[:top_k]
+        shares = self.probabilities.tolist()
         ranked = [
             {
                 "label": self.predictor.labels[index],
                 "name": self.predictor.names[index],
                 # Six digits: float32 has no more to say, and 0.9 is not to be written 0.8999999761581421.
-                "probability": round(float(self.probabilities[index]), 6),
+                "probability": round(shares[index], 6),
             }
-            for index in order
+            for index in sorted(range(len(shares)), key=shares.__getitem__, reverse=True)[:top_k]
         ]
         return {"label": self.label, "known": self.known, "predictions": ranked, "model": self.predictor.version}
 
