@@ -15,6 +15,8 @@ from imageloom import arrays, card, heatmap, images, ood
 from imageloom.engine import Engine
 from imageloom.errors import ImageError, ModelError
 
+_NOWHERE = np.array([np.nan], np.float32)  # the distance of what has no features
+
 # The formats of model.json that LiteRT runs.
 TFLITE = ("float32", "float16", "int8")
 
@@ -160,12 +162,12 @@ class Predictor:
     def predict_pixels(self, image: np.ndarray) -> Prediction:
         """Says what is on a picture that `load` has decoded: uint8[S, S, 3] RGB."""
         answer, features = self.run(image)
-        probabilities = np.array(answer, dtype=np.float32)
+        probabilities = np.asarray(answer, np.float32)
         best = int(probabilities.argmax())
-        distance = float("nan") if features is None else float(self._detector.distances(features[np.newaxis])[0])
-        near = ood.near(np.array(distance), self._known["max_distance"])
-        known = near and probabilities[best] >= self._known["min_confidence"]
-        return Prediction(self.labels[best], self.names[best], probabilities, bool(known), distance, self)
+        distance = _NOWHERE if features is None else self._detector.distances(features[np.newaxis])
+        near = ood.near(distance, self._known["max_distance"])[0]
+        known = bool(near and probabilities[best] >= self._known["min_confidence"])
+        return Prediction(self.labels[best], self.names[best], probabilities, known, distance.item(), self)
 
     def heatmap(self, image: np.ndarray, class_index: int | None = None) -> np.ndarray:
         """Where the evidence for a class lies: by class activation, or by occlusion where the network pools no map.
