@@ -34,7 +34,7 @@ def install_peers() -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEERS)], check=True)
     same = [f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "pillow", "ai-edge-litert")]
     python = str(PEERS / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES, *same], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-qq", *PACKAGES, *same], check=True)
     done.touch()
 
 
