@@ -33,6 +33,7 @@ PICTURES = 64
 CLIENTS = 16 * cores()  # at saturation: as many as the server lets wait
 MANY_CLIENTS = 96  # by timetable: so many that one is free whenever a request is due
 
+OURS = "server"
 FORMATS = {"float32": "model.tflite", "int8": "model_int8.tflite"}
 LIMIT_SHARES = {"float32": ">= 0.92", "int8": ">= 0.88"}
 AGAINST_LITSERVE = {"float32": ">= 1.15", "int8": ">= 1.25"}
@@ -94,41 +95,30 @@ def parsed() -> Options:
 
 def throughput(options: Options, pictures: Path, name: str) -> list[Figure]:
     """Pictures a second at saturation: the limit, ours, and the peers."""
-    settings = {"LitServe": litserve_settings(), "FastAPI and uvicorn": fastapi_settings()}
-    chosen = {peer: best_setting(options, pictures, name, commands) for peer, commands in settings.items()}
-    rates: dict[str, list[float]] = {who: [] for who in ("limit", "ours", *settings)}
-    times = []
+    chosen = {who: best_setting(options, pictures, name, settings) for who, settings in all_settings().items()}
+    limits: list[float] = []
+    found: dict[str, list[load.Saturation]] = {who: [] for who in chosen}
     for _ in range(options.turns):
-        rates["limit"].append(bare(options, pictures, name, cores(), options.seconds)[0])
-        with servers.ours(options.model / FORMATS[name]) as (port, _):
-            found = saturated(port, pictures, options.seconds)
-        rates["ours"].append(found.rate)
-        times.append(found)
-        for peer, command in chosen.items():
-            with servers.peer(command, options.model, name) as (port, _):
-                rates[peer].append(saturated(port, pictures, options.seconds).rate)
-    best = {who: max(found) for who, found in rates.items()}
-    fastest = max(times, key=lambda found: found.rate)
-    peers = [
-        figure
-        for peer in settings
-        for figure in (
-            Figure(f"{name}: {peer} ({described(chosen[peer])})", best[peer], "images/s"),
-            Figure(
-                f"{name}: server / {peer}",
-                best["ours"] / best[peer],
-                "ratio",
-                AGAINST_LITSERVE[name] if peer == "LitServe" else ">= 1",
-            ),
-        )
+        limits.append(bare(options, pictures, name, cores(), options.seconds)[0])
+        for who, setting in chosen.items():
+            found[who].append(answered(options, pictures, name, setting, options.seconds))
+    best = {who: max(seen, key=lambda one: one.rate) for who, seen in found.items()}
+    ours, limit = best.pop(OURS), max(limits)
+    figures = [
+        Figure(f"{name}: bare loop", limit, "images/s"),
+        Figure(f"{name}: server ({described(chosen[OURS])})", ours.rate, "images/s"),
+        Figure(f"{name}: server / bare loop", ours.rate / limit, "ratio", LIMIT_SHARES[name]),
     ]
+    for peer, theirs in best.items():
+        bar = AGAINST_LITSERVE[name] if peer == "LitServe" else ">= 1"
+        figures += [
+            Figure(f"{name}: {peer} ({described(chosen[peer])})", theirs.rate, "images/s"),
+            Figure(f"{name}: server / {peer}", ours.rate / theirs.rate, "ratio", bar),
+        ]
     return [
-        Figure(f"{name}: bare loop", best["limit"], "images/s"),
-        Figure(f"{name}: server", best["ours"], "images/s"),
-        Figure(f"{name}: server / bare loop", best["ours"] / best["limit"], "ratio", LIMIT_SHARES[name]),
-        *peers,
-        Figure(f"{name}: p50 of {CLIENTS} clients", fastest.p50, "ms"),
-        Figure(f"{name}: p99 of {CLIENTS} clients", fastest.p99, "ms"),
+        *figures,
+        Figure(f"{name}: p50 of {CLIENTS} clients", ours.p50, "ms"),
+        Figure(f"{name}: p99 of {CLIENTS} clients", ours.p99, "ms"),
     ]
 
 
@@ -213,33 +203,43 @@ def saturated(port: int, pictures: Path, seconds: float) -> load.Saturation:
     return load.saturate(port, pictures, CLIENTS, seconds)
 
 
-def best_setting(options: Options, pictures: Path, name: str, commands: list[list[str]]) -> list[str]:
-    """The command of a peer with which it is fastest."""
-    rates = []
-    for command in commands:
-        with servers.peer(command, options.model, name) as (port, _):
-            rates.append(saturated(port, pictures, options.seconds / 2).rate)
-    for command, rate in zip(commands, rates, strict=True):
-        print(f"{name}: {Path(command[0]).stem} with {described(command)}: {rate:.1f} images/s", flush=True)
-    return commands[rates.index(max(rates))]
+def answered(options: Options, pictures: Path, name: str, setting: list[str], seconds: float) -> load.Saturation:
+    """The same of a server that is started for it, with one of `all_settings`."""
+    file = options.model / FORMATS[name]
+    ours = setting[0] == OURS
+    with servers.ours(file, setting[1:]) if ours else servers.peer(setting, options.model, name) as (port, _):
+        return saturated(port, pictures, seconds)
 
 
-def litserve_settings() -> list[list[str]]:
-    """Commands by the number of workers, and of processes that speak HTTP."""
-    numbers = {(workers, speakers) for workers in (cores(), cores() + 1) for speakers in (1, workers)}
-    return [[str(HERE / "peer_litserve.py"), f"{workers}", f"{speakers}"] for workers, speakers in sorted(numbers)]
+def best_setting(options: Options, pictures: Path, name: str, settings: list[list[str]]) -> list[str]:
+    """That with which a server is fastest."""
+    rates = [answered(options, pictures, name, setting, options.seconds / 2).rate for setting in settings]
+    for setting, rate in zip(settings, rates, strict=True):
+        print(f"{name}: {Path(setting[0]).stem} with {described(setting)}: {rate:.1f} images/s", flush=True)
+    return settings[rates.index(max(rates))]
 
 
-def fastapi_settings() -> list[list[str]]:
-    """Commands by the number of processes, and of threads in each."""
-    numbers = {(1, cores()), (1, cores() + 1), (cores(), 1), (cores(), 2)}
-    return [[str(HERE / "peer_fastapi.py"), f"{processes}", f"{threads}"] for processes, threads in sorted(numbers)]
+def all_settings() -> dict[str, list[list[str]]]:
+    """What is tried: threads; workers, and processes that speak HTTP; processes, and threads of each."""
+    many, more = cores(), cores() + 1
+    litserve = {(workers, speakers) for workers in (many, more) for speakers in (1, workers)}
+    fastapi = {(1, many), (1, more), (many, 1), (many, 2)}
+    return {
+        OURS: [[OURS, "--threads", f"{threads}"] for threads in (many, more)],
+        "LitServe": [[str(HERE / "peer_litserve.py"), f"{first}", f"{second}"] for first, second in sorted(litserve)],
+        "FastAPI and uvicorn": [[str(HERE / "peer_fastapi.py"), f"{one}", f"{two}"] for one, two in sorted(fastapi)],
+    }
 
 
-def described(command: list[str]) -> str:
-    """What the numbers of a peer's command stand for."""
-    words = ("workers", "for HTTP") if "litserve" in command[0] else ("processes", "threads each")
-    return ", ".join(f"{number} {word}" for number, word in zip(command[1:], words, strict=True))
+def described(setting: list[str]) -> str:
+    """What the numbers of a setting stand for."""
+    words = {
+        OURS: ("threads",),
+        "peer_litserve": ("workers", "for HTTP"),
+        "peer_fastapi": ("processes", "threads each"),
+    }
+    numbers = [number for number in setting[1:] if number.isdecimal()]
+    return ", ".join(f"{number} {word}" for number, word in zip(numbers, words[Path(setting[0]).stem], strict=True))
 
 
 def bare(options: Options, pictures: Path, name: str, threads: int, seconds: float) -> tuple[float, float]:
