@@ -43,6 +43,8 @@ class Detector:
         Args:
             features: float32[N, D].
         """
+        from scipy.linalg import eigh
+
         number, length = features.shape
         blocks = [slice(start, start + _ROWS) for start in range(0, number, _ROWS)]
         mean = sum(_of_length_one(features[rows]).sum(axis=0) for rows in blocks) / number
@@ -50,14 +52,15 @@ class Detector:
         for rows in blocks:
             centred = _of_length_one(features[rows]) - mean
             covariance += centred.T @ centred
-        variances, axes = np.linalg.eigh(covariance / number)  # from the smallest
+        covariance /= number
         kept = max(1, min(AXES, number // _SHARE, length - 1))
+        variances, axes = eigh(covariance, subset_by_index=(length - kept, length - 1))  # from the smallest
         least = np.finfo(np.float32).tiny  # where all training pictures are alike along an axis
         return cls(
             mean.astype(np.float32),
-            np.ascontiguousarray(axes[:, ::-1][:, :kept], np.float32),
-            np.maximum(variances[::-1][:kept], least).astype(np.float32),
-            np.asarray(max(variances[::-1][kept:].sum(), least), np.float32),
+            np.ascontiguousarray(axes[:, ::-1], np.float32),
+            np.maximum(variances[::-1], least).astype(np.float32),
+            np.asarray(max(np.trace(covariance) - variances.sum(), least), np.float32),
         )
 
     def distances(self, features: np.ndarray) -> np.ndarray:
