@@ -41,6 +41,7 @@ PURPOSES = {
 
 # Commands beside the stages -> module with `add_arguments(parser)` and `run(arguments)`, and what it is for.
 COMMANDS = {
+    "lr-find": ("imageloom.lr_find", "draw the loss of `train.recipe: head` against the learning rate; suggest a rate"),
     "predict": ("imageloom.predict.command", "name what is on pictures"),
     "compare": ("imageloom.compare", "say whether one model is better than another, and end with a code that says so"),
     "serve": ("imageloom.serving.command", "answer predictions over HTTP, with a page to drop pictures on"),

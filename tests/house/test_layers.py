@@ -50,8 +50,8 @@ def broken_rules(path, me: str) -> list[str]:
             and me not in {"graphs", "backbone.mobilenet_v2", "backbone.hub"}
         ),
         "is ground and imports what stands on it": room in GROUND and bool(used - GROUND),
-        # `forget` asks `track` what it logged of each model.
-        "is a part and imports a stage": me not in {"cli", "forget"} and bool(used & (STAGE_MODULES - {me})),
+        # `forget` asks `track` what it logged of each model, `lr_find` asks `train` for its pictures.
+        "is a part and imports a stage": me not in {"cli", "forget", "lr_find"} and bool(used & (STAGE_MODULES - {me})),
         "imports the command line": "cli" in used,
         "is a stage and imports a client": me in STAGE_MODULES
         and any(name.split(".")[0] in CLIENTS - {"predictor"} for name in used),
