@@ -68,6 +68,7 @@ bench-export: $(STAMP)
 
 bench-train: $(STAMP)
 	@python benchmarks/train.py
+	@python benchmarks/make.py
 
 bench-pipeline: $(STAMP)
 	@python benchmarks/pipeline.py

@@ -11,7 +11,7 @@ from imageloom import images
 from imageloom.engine import Engine, cores, map_ordered
 from imageloom.errors import DataError, ModelError
 
-_BATCH = 32
+_BATCH = 8  # pictures; 32 at once take half a gigabyte, and no less time
 
 _OTHER = "run `dvc repro --force backbone`; if that does not help, choose another backbone"
 
