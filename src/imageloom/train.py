@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from imageloom import console, files, params, tables
 from imageloom.errors import DataError
-from imageloom.features import FeatureStore
+from imageloom.features import FeatureStore, key
 from imageloom.files import Paths
 from imageloom.params import ClassSpec, StageParams
 from imageloom.recipes import classifier, registry
@@ -111,5 +111,10 @@ def _classes(found: list[str], given: list[ClassSpec]) -> list[ClassSpec]:
 def _side(table: Any, side: str, classes: list[ClassSpec], store: FeatureStore) -> Data:
     number = {spec.name: index for index, spec in enumerate(classes)}
     rows = [row for row in table.to_pylist() if row["side"] == side]
-    labels = np.array([number[row["class"]] for row in rows], int)
-    return Data(store.read([row["id"] for row in rows]), labels, groups=np.array([row["group"] for row in rows]))
+    ids = [row["id"] for row in rows]
+    return Data(
+        store.read(ids),
+        np.array([number[row["class"]] for row in rows], int),
+        np.array([row["group"] for row in rows]),
+        tuple(store.read([key(name, view) for name in ids]) for view in store.views()),
+    )
