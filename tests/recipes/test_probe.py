@@ -93,6 +93,13 @@ def test_one_picture_of_a_class_in_a_fold_is_enough():
     assert accuracy(fitted.head, blobs(3, [50, 50, 50], 0.5, seed=2)) > 0.8
 
 
+def test_ten_thousand_to_one_is_learnt():
+    train, validation = blobs(2, [8000, 2], 0.5), blobs(2, [2000, 1], 0.5, seed=1)
+    fitted = fit(train, validation, 2, ProbeParams())
+    assert np.isfinite(fitted.fresh).all()
+    assert accuracy(fitted.head, blobs(2, [50, 50], 0.5, seed=2)) > 0.8
+
+
 def test_smoothed_labels_are_less_sure():
     train, validation = blobs(3, [40] * 3, 0.5), blobs(3, [20] * 3, 0.5, seed=1)
     sure = [

@@ -21,6 +21,7 @@ class Classifier:
         detector: Of pictures that are unlike the training pictures.
         known: The bounds of what is answered.
         fitted: What was chosen on validation, such as `C`.
+        cross_validated: Whether the head was fitted on validation pictures too.
     """
 
     head: Head
@@ -28,6 +29,7 @@ class Classifier:
     detector: Detector
     known: Known
     fitted: dict[str, Any]
+    cross_validated: bool
 
     def save(self, folder: Path) -> None:
         """Writes `head.npz`, uncalibrated, and `ood.npz`."""
@@ -38,6 +40,7 @@ class Classifier:
         """What classifier.json holds of it."""
         return {
             "fitted": self.fitted,
+            "cross_validated": self.cross_validated,
             "calibration": {"temperature": self.temperature},
             "known": self.known.to_dict(),
         }
@@ -60,4 +63,4 @@ def complete(fitted: Fitted, train: Data, validation: Data, params: RejectionPar
         validation.classes,
         params,
     )
-    return Classifier(fitted.head, temperature, detector, known, fitted.chosen)
+    return Classifier(fitted.head, temperature, detector, known, fitted.chosen, fitted.cross_validated)

@@ -48,12 +48,14 @@ class Fitted:
         history: A row for each step, all with the same columns: `step` from 1, what was tried, `train_loss`,
             `train_accuracy`, `validation_loss`, `validation_accuracy`, and `chosen`, true in one.
         chosen: What was decided, such as C.
+        cross_validated: Whether the head was fitted on validation pictures too.
     """
 
     head: Head
     fresh: np.ndarray
     history: list[dict[str, Any]]
     chosen: dict[str, Any]
+    cross_validated: bool = False
 
 
 def measure(probabilities: np.ndarray, classes: np.ndarray, side: str) -> dict[str, float]:

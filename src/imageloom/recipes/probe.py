@@ -57,7 +57,7 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> Fit
         entry["chosen"] = row == best
     layer = logistic.fit(whole.examples(np.arange(len(both.classes))), history[best]["C"], params.max_iterations)
     fresh = unseen[best][len(train.classes) :]
-    return Fitted(standard.fold(layer.kernel, layer.bias), fresh, history, {"C": history[best]["C"]})
+    return Fitted(standard.fold(layer.kernel, layer.bias), fresh, history, {"C": history[best]["C"]}, True)
 
 
 @dataclass(frozen=True, eq=False)
