@@ -95,6 +95,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "installing what requirements.lock names into .venv ..."
 	@VIRTUAL_ENV="$(CURDIR)/.venv" uv pip install --quiet --compile-bytecode --no-deps --require-hashes -r requirements.lock
 	@VIRTUAL_ENV="$(CURDIR)/.venv" uv pip install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src flows
 	@touch $(STAMP)
 
 # The browser of the tests that use one, from the system's packages; without it they say loudly that they are skipped.

@@ -19,6 +19,7 @@ import imageloom
 from imageloom import arrays, files
 from imageloom.ood import Detector
 from imageloom.tflite_graph import TFLiteGraph
+from imageloom.trained_on import TrainedOn
 
 
 def pytest_configure() -> None:
@@ -43,7 +44,9 @@ open(sys.argv[1], "wb").write(converter.convert())
 COLOURS = (("red", "红"), ("green", "green"), ("blue", "blue"))
 
 
-def _write_export(folder: Path, tflite: bytes, classes: Sequence[tuple[str, str]]) -> Path:
+def _write_export(
+    folder: Path, tflite: bytes, classes: Sequence[tuple[str, str]], trained_on: Sequence[str] = ()
+) -> Path:
     """Writes an exported model as the stage `export` does; `classes` are pairs of name and label.
 
     It knows colours as bright and pure as a traffic light's; grey and yellow are far from them.
@@ -56,6 +59,7 @@ def _write_export(folder: Path, tflite: bytes, classes: Sequence[tuple[str, str]
     arrays.save(folder / "head.npz", kernel=6 * np.eye(3, dtype=np.float32), bias=np.zeros(3, np.float32))
     colours = np.abs(np.repeat(np.eye(3), 40, axis=0) + np.random.default_rng(0).normal(0, 0.05, (120, 3)))
     Detector.fit(colours.astype(np.float32)).save(folder / "ood.npz")
+    TrainedOn.of(trained_on).save(folder / "trained_on.npz")
     digests = {path.name: files.sha256(path) for path in sorted(folder.iterdir())}
     card = {
         "format": 2,
@@ -75,6 +79,7 @@ def _write_export(folder: Path, tflite: bytes, classes: Sequence[tuple[str, str]
                 "temperature": 1.0,
             }
         },
+        "trained_on": "trained_on.npz",
         "files": digests,
         "backbone": {"module": "colours"},
     }
@@ -101,8 +106,8 @@ def exported_model(colour_tflite: bytes, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def write_export() -> Callable[[Path, bytes, Sequence[tuple[str, str]]], Path]:
-    """Writes an exported model from a TFLite graph and pairs of name and label."""
+def write_export() -> Callable[..., Path]:
+    """Writes an exported model from a TFLite graph, pairs of name and label, and ids of what it was trained on."""
     return _write_export
 
 
@@ -153,7 +158,8 @@ def tiles_module(request: pytest.FixtureRequest) -> Path:
 def tiles_backbone(tiles_module: Path, request: pytest.FixtureRequest) -> Path:
     """models/backbone/ made from `tiles_module` by the stage, in a process of its own; kept while its code stays."""
     package = Path(imageloom.__file__).parent
-    code = [package / f"{name}.py" for name in ("engine", "files", "graphs")] + sorted(package.glob("backbone/*.py"))
+    ground = ("engine", "files", "graphs", "tflite_editor")
+    code = [package / f"{name}.py" for name in ground] + sorted(package.glob("backbone/*.py"))
     key = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:12]
     root = Path(request.config.cache.mkdir("imageloom")) / f"{tiles_module.name}-backbone-{key}"
     backbone = root / "models" / "backbone"
@@ -208,6 +214,7 @@ class Site:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 128  # of the usual 5, a busy machine drops some: each comes again after 1 s, 3 s, 7 s
 
             def handle_error(self, *_: object) -> None:
                 """Clients that hang up are part of the tests."""

@@ -1,6 +1,7 @@
 """Two models on the same pictures: one verdict, its doubt, and a code that programs can act on."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imageloom import tables
+from imageloom import files, tables
 from imageloom.compare import EXIT_CODES, Comparison, Seen
 from imageloom.files import Paths
 
@@ -99,6 +100,49 @@ def test_pictures_that_cannot_be_read_are_left_out_aloud(exported_model, data):
     run = imageloom(exported_model, exported_model, "--data", data, "--json")
     assert run.stderr == "warning: 1 pictures cannot be read and are left out\n"
     assert json.loads(run.stdout)["pictures"] == 3 * EACH - 1
+
+
+@pytest.fixture
+def memorised(data: Path) -> list[str]:
+    """The ids of the green pictures."""
+    return [files.sha256(path) for path in sorted((data / "green").iterdir())]
+
+
+def test_pictures_of_training_are_left_out_aloud_whichever_model_knows_them(
+    exported_model, worse_model, write_export, colour_tflite, memorised, data, tmp_path
+):
+    classes = [("red", "红"), ("green", "green"), ("blue", "blue")]
+    knowing = write_export(tmp_path / "knowing", colour_tflite, classes, memorised)
+    for a, b, letter, where in ((knowing, worse_model, "A", "a"), (worse_model, knowing, "B", "b")):
+        run = imageloom(a, b, "--data", data, "--json")
+        assert run.stderr == f"warning: {letter} was trained on 8 of the 24 pictures: they are left out\n"
+        answer = json.loads(run.stdout)
+        assert (answer["pictures"], set(answer["classes"])) == (2 * EACH, {"red", "blue"})
+        assert [answer[one]["trained_on"] for one in "ab"] == [EACH * (one == where) for one in "ab"]
+    answer = json.loads(imageloom(exported_model, worse_model, "--data", data, "--json").stdout)
+    assert (answer["pictures"], answer["a"]["trained_on"]) == (3 * EACH, 0)
+
+
+def test_pictures_of_training_alone_give_no_verdict(
+    exported_model, write_export, colour_tflite, memorised, data, tmp_path
+):
+    knowing = write_export(tmp_path / "knowing", colour_tflite, [(name, name) for name in COLOURS], memorised)
+    for name in ("red", "blue"):
+        shutil.rmtree(data / name)
+    run = imageloom(exported_model, knowing, "--data", data)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "error: there is no picture on which neither model was trained\nhint: " in run.stderr
+
+
+def test_a_model_that_does_not_say_what_it_was_trained_on_is_told_of(exported_model, data, tmp_path):
+    older = Path(shutil.copytree(exported_model, tmp_path / "older"))
+    content = json.loads((older / "model.json").read_text(encoding="utf-8"))
+    del content["trained_on"]
+    (older / "model.json").write_text(json.dumps(content), encoding="utf-8")
+    run = imageloom(exported_model, older, "--data", data, "--json")
+    assert run.stderr == "warning: B does not say on which pictures it was trained: see that these are others\n"
+    answer = json.loads(run.stdout)
+    assert (answer["pictures"], answer["a"]["trained_on"], answer["b"]["trained_on"]) == (3 * EACH, 0, None)
 
 
 def test_classes_that_a_model_does_not_know_are_named(exported_model, data):

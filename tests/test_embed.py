@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from projects import Project, picture
 
-from imageloom import embed, images, train
+from imageloom import embed, images, tables, train
 from imageloom.engine import Engine
 from imageloom.errors import DataError
 from imageloom.features import FeatureStore, key
@@ -185,7 +185,7 @@ def test_training_sees_the_views_and_answers_do_not(project):
     for name in ("warm", "cold"):
         project.add(name, [picture(name, seed) for seed in range(20)])
     project.run("embed", "clean", "split", "train")
-    sides = train.read(project.paths)[1]
+    sides = train.read(tables.read(project.paths.split, tables.SPLIT, "split"), project.paths)[1]
     store = FeatureStore(project.paths.features)
     assert [len(data.views) for data in sides.values()] == [1, 1]
     tiles = sides["train"].features.reshape(-1, 4, 4, 3)

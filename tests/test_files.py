@@ -96,3 +96,10 @@ def test_a_fault_that_is_not_about_writing_is_not_told_as_one(tmp_path):
 
     with pytest.raises(FileNotFoundError):
         read_something_else()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_holds_numbers_only(tmp_path, number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "metrics.json", {"loss": number})
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,7 @@
 """Pictures unlike those of training are far away, and those like them are not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,14 @@ def test_the_same_features_give_the_same_bytes_and_it_is_small(tmp_path):
     assert (tmp_path / "a").stat().st_size < 400_000
     loaded = Detector.load(tmp_path / "a")
     assert np.array_equal(loaded.distances(features[:9]), Detector.fit(features).distances(features[:9]))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_file_of_what_is_no_number_is_damaged(tmp_path, value):
+    detector = Detector.fit(cloud(20, 0))
+    dataclasses.replace(detector, residual=np.float32(value)).save(tmp_path / "ood.npz")
+    with pytest.raises(ModelError, match=r"ood\.npz is damaged: it holds what is infinite or no number"):
+        Detector.load(tmp_path / "ood.npz")
 
 
 def test_a_file_that_is_missing_or_damaged_is_told(tmp_path):

@@ -24,11 +24,14 @@ def load(path: Path, names: Iterable[str], made_by: str) -> list[np.ndarray]:
         made_by: The stage that writes the file, for the hint.
 
     Raises:
-        ModelError: The file is missing, damaged or lacks one of the arrays.
+        ModelError: The file is missing or damaged, lacks one of the arrays, or holds what is no number.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
+            found = [arrays[name] for name in names]
+        if not all(np.isfinite(values).all() for values in found):
+            raise ValueError("it holds what is infinite or no number")
+        return found
     except FileNotFoundError:
         raise ModelError(f"no {path}", f"run `dvc repro {made_by}` first") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from imageloom import files, images, schema
 from imageloom.errors import ModelError
+from imageloom.trained_on import TrainedOn
 
 # The number of the layout of an exported folder that is read and written.
 FORMAT = 2
@@ -74,6 +75,18 @@ class Card:
             self._check(file)
         self._check_labels()
         return entry
+
+    def trained_on(self) -> TrainedOn | None:
+        """The pictures that it was trained on; None where it was exported without telling.
+
+        Raises:
+            ModelError: The file that tells is missing or was altered since.
+        """
+        name = self.content.get("trained_on")
+        if name is None:
+            return None
+        self._check(name)
+        return TrainedOn.load(self.folder / name, "export")
 
     def _check(self, name: str) -> None:
         """Compares a file, or all of a folder, with the SHA-256 that the export wrote down."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from imageloom import console, images, runtimes, tables
+from imageloom import console, files, images, runtimes, tables
 from imageloom.engine import cores, map_ordered
 from imageloom.errors import DataError, ImageError, ModelError
 from imageloom.files import Paths
@@ -134,18 +134,22 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ModelError: A model cannot be used, or knows none of the classes.
-        DataError: There are no pictures.
+        DataError: There are no pictures, or none on which neither model was trained.
     """
     models = runtimes.open_model(arguments.a), runtimes.open_model(arguments.b)
     paths = Paths(arguments.project)
-    pictures = _in_folders(arguments.data) if arguments.data else _test_side(paths)
+    given = _in_folders(arguments.data) if arguments.data else _test_side(paths)
+    pictures, seen_before = _held_out(models, given)
     classes = Counter(name for _, name in pictures)
     called = _called(models, classes)
     for letter, names in zip("AB", called, strict=True):
         _check_classes(letter, {*names.values()}, classes)
     seen = _look(models, called, pictures)
     result = Comparison.of(seen)
-    named = {"A": (arguments.a, models[0].version), "B": (arguments.b, models[1].version)}
+    named = [
+        {"model": where, "version": model.version, "trained_on": number}
+        for where, model, number in zip((arguments.a, arguments.b), models, seen_before, strict=True)
+    ]
     if arguments.json:
         console.say(json.dumps(_as_dict(result, seen, named), indent=2, ensure_ascii=False))
     else:
@@ -169,6 +173,40 @@ def _in_folders(folder: Path) -> list[tuple[Path, str]]:
     if not found:
         raise DataError(f"no pictures in folders below {folder}", "put those of each class into a folder of its name")
     return found
+
+
+def _held_out(
+    models: Sequence[Predictor], pictures: Sequence[tuple[Path, str]]
+) -> tuple[list[tuple[Path, str]], list[int | None]]:
+    """The pictures on which neither model was trained, and on how many of all each was; None where it does not say.
+
+    Whoever has seen a picture with its answer names it rightly: on such pictures the better memory would win.
+    """
+    ids = list(map_ordered(_id, [path for path, _ in pictures], cores()))
+    fresh, counts = [True] * len(pictures), list[int | None]()
+    for letter, model in zip("AB", models, strict=True):
+        known = model.trained_on()
+        if known is None:
+            console.warn(f"{letter} does not say on which pictures it was trained: see that these are others")
+            counts.append(None)
+            continue
+        seen = [id is not None and id in known for id in ids]
+        fresh = [new and not old for new, old in zip(fresh, seen, strict=True)]
+        counts.append(sum(seen))
+        if any(seen):
+            console.warn(f"{letter} was trained on {sum(seen):,} of the {len(pictures):,} pictures: they are left out")
+    left = [picture for picture, new in zip(pictures, fresh, strict=True) if new]
+    if not left:
+        raise DataError("there is no picture on which neither model was trained", "name others by --data")
+    return left, counts
+
+
+def _id(path: Path) -> str | None:
+    """The SHA-256 of a file's bytes; None where it cannot be read, of which `_look` tells."""
+    try:
+        return files.sha256(path)
+    except OSError:
+        return None
 
 
 def _called(models: Sequence[Predictor], folders: Collection[str]) -> list[dict[str, str]]:
@@ -230,15 +268,14 @@ def _by_class(seen: Sequence[Seen]) -> dict[str, Comparison]:
     return {name: Comparison.of(one for one in seen if one.actual == name) for name in sorted({s.actual for s in seen})}
 
 
-def _as_dict(result: Comparison, seen: Sequence[Seen], models: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+def _as_dict(result: Comparison, seen: Sequence[Seen], models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def counts(part: Comparison) -> dict[str, Any]:
         accuracy = {"accuracy_a": part.right_a / part.pictures, "accuracy_b": part.right_b / part.pictures}
         return {"pictures": part.pictures, **accuracy, "won": part.won, "lost": part.lost}
 
     return {
         "verdict": result.verdict,
-        "a": dict(zip(("model", "version"), models["A"], strict=True)),
-        "b": dict(zip(("model", "version"), models["B"], strict=True)),
+        **dict(zip("ab", models, strict=True)),
         **counts(result),
         "difference": result.difference,
         "interval": list(result.interval),
@@ -248,14 +285,14 @@ def _as_dict(result: Comparison, seen: Sequence[Seen], models: Mapping[str, tupl
     }
 
 
-def _as_text(result: Comparison, seen: Sequence[Seen], models: Mapping[str, tuple[str, str]]) -> list[str]:
+def _as_text(result: Comparison, seen: Sequence[Seen], models: Sequence[Mapping[str, Any]]) -> list[str]:
     low, high = result.interval
-    rights = {"A": result.right_a, "B": result.right_b}
+    rights = (result.right_a, result.right_b)
     changed = [one for one in seen if one.a != one.b]
     return [
         *(
-            f"{letter}  {rights[letter] / result.pictures:.3f}  {where} ({version})"
-            for letter, (where, version) in models.items()
+            f"{letter}  {right / result.pictures:.3f}  {model['model']} ({model['version']})"
+            for letter, right, model in zip("AB", rights, models, strict=True)
         ),
         "",
         f"accuracy of B less that of A: {result.difference:+.3f} (95 % between {low:+.3f} and {high:+.3f}) "

@@ -45,6 +45,11 @@ def columns(text: str) -> int:
     return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Me", "Cf") for letter in text)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, such as `1 picture` or `2,000 pictures`; `many` where that is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def readable(text: str) -> str:
     """The text with everything replaced that would move the cursor or that the output cannot hold."""
     joiners = " \u200c\u200d"  # these hold Persian words and family emoji together

@@ -6,12 +6,13 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-from imageloom import tables
-from imageloom.console import say, warn
-from imageloom.errors import DataError, ImageloomError
+from imageloom import params, tables
+from imageloom.console import counted, say
+from imageloom.errors import ImageloomError
 from imageloom.features import FeatureStore, picture_of
 from imageloom.fetch.forgotten import Forgotten, erase, remember
-from imageloom.fetch.ledger import Ledger
+from imageloom.fetch.ledger import Ledger, host
+from imageloom.fetch.netguard import allowance
 from imageloom.files import Paths
 
 FEWEST_DIGITS = 12  # of a SHA-256 by which a picture is named; its file's name shows 20
@@ -31,42 +32,43 @@ def run(arguments: argparse.Namespace) -> None:
     """Forgets one address, one picture or one host.
 
     Raises:
-        ImageloomError: Nothing of that name is known, or a crawl is at work.
+        ParamsError: This is no project.
+        ImageloomError: It is no name of anything that could be forgotten, or a crawl is at work.
     """
     if (arguments.what is None) == (arguments.host is None):
         raise ImageloomError("name one thing to forget", "an address, a SHA-256, or --host and a host's name")
     paths = Paths(arguments.project.resolve())
+    if not paths.params.exists():
+        raise params.missing(paths.params)
     manifest = paths.raw / "manifest.parquet"
-    if not manifest.exists():
-        raise DataError(f"no {manifest}", "run `imageloom scrape` first, or name the project with -C")
     with Ledger(paths.ledger, manifest) as ledger:
-        entries, shas = _found(arguments, ledger)
-        remember(paths.forgotten, entries, arguments.why)  # first: whatever ends this now, it does not come back
-        files = _remove_files(shas, paths)
-        rows = erase(ledger, Forgotten.read(paths), paths.raw)
-        ledger.export()
-        if not ledger.resumed:
-            ledger.remove()
+        try:
+            entries, shas, unknown = _found(arguments, ledger)
+            remember(paths.forgotten, entries, arguments.why)  # first: whatever ends this now, it does not come back
+            files = _remove_files(shas, paths)
+            rows = erase(ledger, Forgotten.read(paths), paths.raw)
+            if ledger.resumed or manifest.exists():
+                ledger.export()
+        finally:
+            if not ledger.resumed:
+                ledger.remove()
     vectors = _drop_features(shas, paths)
-    say(f"forgot {len(shas):,} pictures of {rows:,} addresses: {files:,} files and {vectors:,} feature vectors removed")
-    say(f"noted in {paths.forgotten.relative_to(paths.root)}: commit it, and no crawl brings them back")
+    note = paths.forgotten.relative_to(paths.root)
+    if unknown:
+        say(f"{unknown}; noted, it will not come: commit {note}")
+        return
+    removed = f"{counted(files, 'file')} and {counted(vectors, 'feature vector')} removed"
+    say(f"forgot {counted(len(shas), 'picture')} of {counted(rows, 'address', 'addresses')}: {removed}")
+    say(f"noted in {note}: commit it, and no crawl brings them back")
     _say_who_saw(shas, paths)
     say("next: `dvc commit --force scrape embed`, then `dvc repro`, which trains without them")
     say("DVC's cache and remotes hold them with the older versions, until `dvc gc` removes those")
 
 
-def _found(arguments: argparse.Namespace, ledger: Ledger) -> tuple[list[tuple[str, str]], set[str]]:
-    """What to remember, and the pictures that go."""
+def _found(arguments: argparse.Namespace, ledger: Ledger) -> tuple[list[tuple[str, str]], set[str], str]:
+    """What to remember, the pictures that go, and what to say where nothing is known of either."""
     if arguments.host is not None:
-        name = unicodedata.normalize("NFC", arguments.host).strip().lower().removeprefix("*.")
-        if not name or "/" in name:
-            raise ImageloomError(f"--host must be a host's name such as shop.example, not {arguments.host!r}")
-        asked = Forgotten(hosts={name})
-        # Other hosts may show the same pictures: a picture goes when no address is left that may give it.
-        mine, others = set[str](), set[str]()
-        for url, page, sha in ledger.select("SELECT url, page, sha256 FROM rows WHERE sha256 IS NOT NULL"):
-            (mine if asked.is_about(url, page, None) else others).add(sha)
-        return [("host", name)], mine - others
+        return _at_host(_host_name(arguments.host), ledger)
     what = arguments.what.strip()
     if match := _DIGITS.fullmatch(Path(what).stem.lower()):
         digits = match.group()
@@ -76,14 +78,42 @@ def _found(arguments: argparse.Namespace, ledger: Ledger) -> tuple[list[tuple[st
         if not known and len(digits) < 64:
             raise ImageloomError(f"no picture begins with {digits}", "give all 64 digits to forget it all the same")
         shas = known or {digits}
-        return [("sha256", sha) for sha in shas], shas
-    shas = {sha for (sha,) in ledger.select("SELECT sha256 FROM rows WHERE url = ?", what) if sha}
-    rows = list(ledger.select("SELECT 1 FROM rows WHERE url = ? LIMIT 1", what))
-    if not rows:
-        if "://" not in what:
-            raise ImageloomError(f"{what!r} is no address and no SHA-256", "name it as the manifest does")
-        warn("no crawl has seen this address; it is remembered all the same")
-    return [("url", what), *(("sha256", sha) for sha in sorted(shas))], shas
+        return [("sha256", sha) for sha in shas], shas, ""
+    rows = [sha for (sha,) in ledger.select("SELECT sha256 FROM rows WHERE url = ?", what)]
+    if not rows and "://" not in what:
+        raise ImageloomError(f"{what!r} is no address and no SHA-256", "name it as the manifest does")
+    shas = {sha for sha in rows if sha}
+    entries = [("url", what), *(("sha256", sha) for sha in sorted(shas))]
+    return entries, shas, "" if rows else "no crawl has seen this address"
+
+
+def _at_host(name: str, ledger: Ledger) -> tuple[list[tuple[str, str]], set[str], str]:
+    asked = Forgotten()
+    asked.add("host", name)
+    # Other hosts may show the same pictures: a picture goes when no address is left that may give it.
+    mine, others = set[str | None](), set[str | None]()
+    for url, page, sha in ledger.select("SELECT url, page, sha256 FROM rows"):
+        (mine if asked.is_about(url, page, None) else others).add(sha)
+    shas = {sha for sha in mine - others if sha}
+    return [("host", name)], shas, "" if mine else "nothing known is at this host"
+
+
+def _host_name(text: str) -> str:
+    """What a person calls a host, as `forgotten.csv` holds it.
+
+    Raises:
+        ImageloomError: It is something else, such as an address or a pattern.
+    """
+    name = unicodedata.normalize("NFC", text).strip().lower().removeprefix("*.").removesuffix(".")
+    try:
+        found, _ = allowance(name)
+    except ValueError:
+        found = None
+    if not isinstance(found, str):
+        meant = host(text.strip())
+        hint = f"did you mean --host {meant}?" if meant and "://" in text else "those below a host go with it"
+        raise ImageloomError(f"--host must be a host's name such as shop.example, not {text!r}", hint)
+    return f"[{name}]" if name == found and ":" in found else name
 
 
 def _remove_files(shas: set[str], paths: Paths) -> int:

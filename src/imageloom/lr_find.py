@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from imageloom import files, params, train
+from imageloom import files, params, tables, train
 from imageloom.console import say
 from imageloom.files import Paths
 from imageloom.recipes import rates
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     paths = Paths(arguments.project.resolve())
     settings = params.load("train", train.Params, paths.params)
-    classes, sides = train.read(paths)
+    classes, sides = train.read(tables.read(paths.split, tables.SPLIT, "split"), paths)
     found = rates.sweep(sides["train"], len(classes), settings.head)
     rows = [[f"{rate:.4g}", f"{loss:.4f}"] for rate, loss in zip(found.rates, found.losses, strict=True)]
     files.write_csv(paths.reports / "lr_find.csv", ["learning_rate", "loss"], rows)

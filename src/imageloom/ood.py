@@ -8,6 +8,7 @@ first part alone lets pictures pass that are unlike anything known.
 """
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from imageloom import arrays
 AXES = 64  # principal axes that are kept, at most: 0.3 MB for 1,280 features; twice as many change little
 _SHARE = 4  # training pictures for each axis, at least: with fewer, an axis is chance
 _ROWS = 4096  # at a time, which keeps memory flat
+_LEAST = np.finfo(np.float32).tiny  # what is divided by: all training pictures may be alike along an axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +49,19 @@ class Detector:
 
         number, length = features.shape
         blocks = [slice(start, start + _ROWS) for start in range(0, number, _ROWS)]
-        mean = sum(_of_length_one(features[rows]).sum(axis=0) for rows in blocks) / number
+        mean = sum(_of_length_one(features[rows].astype(np.float64)).sum(axis=0) for rows in blocks) / number
         covariance = np.zeros((length, length))
         for rows in blocks:
-            centred = _of_length_one(features[rows]) - mean
+            centred = _of_length_one(features[rows].astype(np.float64)) - mean
             covariance += centred.T @ centred
         covariance /= number
         kept = max(1, min(AXES, number // _SHARE, length - 1))
         variances, axes = eigh(covariance, subset_by_index=(length - kept, length - 1))  # from the smallest
-        least = np.finfo(np.float32).tiny  # where all training pictures are alike along an axis
         return cls(
             mean.astype(np.float32),
             np.ascontiguousarray(axes[:, ::-1], np.float32),
-            np.maximum(variances[::-1], least).astype(np.float32),
-            np.asarray(max(np.trace(covariance) - variances.sum(), least), np.float32),
+            np.maximum(variances[::-1], _LEAST).astype(np.float32),
+            np.asarray(max(np.trace(covariance) - variances.sum(), _LEAST), np.float32),
         )
 
     def distances(self, features: np.ndarray) -> np.ndarray:
@@ -73,15 +74,20 @@ class Detector:
             float32[N].
         """
         centred = _of_length_one(features) - self.mean
-        along = centred @ self._axes  # [N, R]
-        outside = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0) / self.residual
-        inside = (along**2 / self.variances).mean(axis=1)
-        return np.sqrt((inside + outside) / 2).astype(np.float32)
+        along = centred @ self.axes  # [N, R]
+        inside, whole = self._weights
+        squares = (along * along) @ inside + whole * _squared_lengths(centred)
+        return np.sqrt(np.maximum(squares, 0))
 
     @functools.cached_property
-    def _axes(self) -> np.ndarray:
-        """float64[D, R]; converting them takes longer than all else that one picture needs."""
-        return self.axes.astype(np.float64)
+    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """float32[R] and float32[]: what the squares along the axes, and that of the whole length, count.
+
+        Half of the squared distance is the mean of a_i^2 / variance_i, the other (c^2 - sum of a_i^2) / residual.
+        """
+        whole = 0.5 / self.residual.astype(np.float64)
+        inside = 0.5 / (self.variances.astype(np.float64) * len(self.variances)) - whole
+        return inside.astype(np.float32), whole.astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Writes the detector as `.npz`; the same features give the same bytes."""
@@ -109,7 +115,22 @@ def near(distances: np.ndarray, bound: float) -> np.ndarray:
     return ~(np.asarray(distances) > bound)
 
 
-def _of_length_one(features: np.ndarray) -> np.ndarray:
-    """float64[N, D]; a vector of zeros stays one."""
-    vectors = features.astype(np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def known(probabilities: np.ndarray, distances: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
+    """bool[N], which answers a model stands by: they are sure enough, and of pictures that are near enough.
+
+    Args:
+        probabilities: float32[N, K], calibrated.
+        distances: float32[N]; see `near` for NaN.
+        bounds: `min_confidence` and `max_distance`, as classifier.json and model.json have them under `known`.
+    """
+    return (probabilities.max(axis=1) >= bounds["min_confidence"]) & near(distances, bounds["max_distance"])
+
+
+def _of_length_one(vectors: np.ndarray) -> np.ndarray:
+    """[N, D] of the same type; a vector of zeros stays one."""
+    lengths = np.sqrt(_squared_lengths(vectors))[:, np.newaxis]
+    return vectors / np.maximum(lengths, _LEAST)
+
+
+def _squared_lengths(vectors: np.ndarray) -> np.ndarray:
+    return np.vecdot(vectors, vectors)

@@ -8,10 +8,21 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from imageloom.errors import ParamsError
 
@@ -31,6 +42,16 @@ class StageParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes `true` for 1, and who writes `retries: no` would get 0."""
+        parts = value if isinstance(value, list) else [value]
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        if any(isinstance(part, bool) for part in parts) and {int, float} & kinds and bool not in kinds:
+            raise PydanticCustomError("number_type", "must be a number")
+        return value
+
     @classmethod
     def fields_at(cls, value: Any, loc: Sequence[int | str]) -> dict[str, Any] | None:
         """The fields among which the last part of a fault's `loc` stands, where types alone do not tell; else None.
@@ -40,6 +61,11 @@ class StageParams(BaseModel):
             loc: Keys and indices from the section down, as pydantic gives them.
         """
         return None
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of."""
+    return {annotation}.union(*map(_kinds, get_args(annotation))) if get_origin(annotation) is not Literal else set()
 
 
 def folder_safe(name: str) -> str:
@@ -135,6 +161,8 @@ def load_all(path: Path) -> dict[str, Any]:
 
 def missing(path: Path) -> ParamsError:
     """The error to raise where there is no `params.yaml`, and so no project."""
+    if path.parent.is_file():
+        return ParamsError(f"{path.parent} is a file, and -C names a folder", f"name the folder that {path.name} is in")
     hint = f"run this in the project's folder, where {path.name} is, or name that with -C"
     return ParamsError(f"no {path.name} in {path.parent}", hint)
 
@@ -167,7 +195,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise missing(path) from None
     except (OSError, UnicodeDecodeError) as fault:
         raise ParamsError(f"cannot read {path}: {fault}", "it must be a UTF-8 text file") from fault
@@ -245,8 +273,10 @@ def _told(problem: Any, written: str, model: type[BaseModel], value: Any) -> tup
         return "must be a list", hint or "begin each entry with `- `"
     if kind == "model_type":
         return "must be keys with values", f"known are: {', '.join(_known_keys(model, value, (*loc, '')))}"
+    text = written or str(found)
+    if kind == "number_type" and isinstance(found, bool):
+        return f"must be a number, and YAML reads {text} as a {_READ_AS[bool]}", hint
     if kind == "string_type" and type(found) in _READ_AS:
-        text = written or str(found)
         return f"must be text, and YAML reads {text} as a {_READ_AS[type(found)]}", f'put it in quotes: "{text}"'
     message = problem["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]

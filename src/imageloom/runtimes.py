@@ -15,6 +15,7 @@ from imageloom.engine import Engine
 from imageloom.errors import ModelError
 from imageloom.predictor import Prediction, Predictor
 from imageloom.tflite_metadata import Metadata
+from imageloom.trained_on import TrainedOn
 
 # How MLflow writes the address of a registered model, and how we do.
 _REGISTERED = ("mlflow:models/", "models:/")
@@ -270,6 +271,10 @@ class _Foreign(Predictor):
         self.size, self.names, self.labels = self._network.size, told.labels, told.labels
         self.version = _version(path)
         self.aspect, self._squashes = aspect or "stretch", aspect is None
+
+    def trained_on(self) -> TrainedOn | None:
+        """See `Predictor`; nobody says."""
+        return None
 
     def load(self, data: bytes) -> np.ndarray:
         """See `Predictor`."""

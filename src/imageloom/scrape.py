@@ -23,9 +23,9 @@ from pydantic_core import PydanticCustomError
 
 from imageloom import files, tables
 from imageloom import params as parameters
-from imageloom.console import progress, say, warn
+from imageloom.console import counted, progress, say, warn
 from imageloom.errors import DataError, ImageloomError
-from imageloom.fetch import retry
+from imageloom.fetch import retry, verdict
 from imageloom.fetch.crawl import Crawl
 from imageloom.fetch.ending import told, until_terminated
 from imageloom.fetch.forgotten import Forgotten, erase
@@ -49,6 +49,24 @@ _PIXELS = 100_000  # of a side; images.MAX_PIXELS allows no picture that is larg
 def _allowance(text: str) -> str:
     allowance(text)
     return text
+
+
+def _of_a_header(text: str) -> str:
+    if re.search(r"[^ -~]", text):
+        raise ValueError("only ASCII may stand here, in one line")
+    return text
+
+
+def _user_agent(text: str) -> str:
+    if not re.match(r"[A-Za-z]", _of_a_header(text)):
+        raise ValueError("must begin with a letter from a to z")
+    return text
+
+
+def _contact(text: str) -> str:
+    if text and not text.strip():
+        raise ValueError("must not be blank: leave it out, or say how to reach you")
+    return _of_a_header(text.strip())
 
 
 class Params(StageParams):
@@ -83,22 +101,21 @@ class Params(StageParams):
         le=_PIXELS,
         description="Store larger pictures with this shorter side, as JPEG; as they come if not given.",
     )
-    user_agent: str = Field(
+    user_agent: Annotated[str, AfterValidator(_user_agent)] = Field(
         default="imageloom/0.1",
-        pattern=r"^[A-Za-z][ -~]*$",
         description="Who asks; robots.txt is read for its first word.",
     )
-    contact: str = Field(
-        default="", pattern=r"^[ -~]*$", description="How to reach you: an address or e-mail, told to every server."
+    contact: Annotated[str, AfterValidator(_contact)] = Field(
+        default="", description="How to reach you: an address or e-mail, told to every server."
     )
     obey_robots: bool = Field(default=True, description="Ask for nothing that a host's robots.txt refuses.")
     obey_opt_out: bool = Field(default=True, description="Keep no picture sent with noai, noimageai or noindex.")
     allow_hosts: list[Annotated[str, AfterValidator(_allowance)]] = Field(
         default=[],
-        description="Hosts (on every port), host:ports or networks (on allow_ports) that may be asked although inside.",
+        description="May be asked although inside: hosts and networks, on every port, or with :PORT on that one.",
     )
     allow_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
-        default=[], description="Ports that may be asked beside 80, 443, 8080 and 8443."
+        default=[], description="Ports of all other hosts that may be asked beside 80, 443, 8080 and 8443."
     )
 
     @field_validator("sources")
@@ -131,7 +148,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what a person can ask beside a plain crawl."""
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument("--report", action="store_true", help="crawl nothing; say what became of every address so far")
-    asked.add_argument("--dry-run", action="store_true", help="list what would be asked; fetch and write nothing")
+    asked.add_argument(
+        "--dry-run", action="store_true", help="list what would be asked; fetch no picture and write nothing"
+    )
     asked.add_argument(
         "--retry",
         metavar="STATUS,...",
@@ -161,7 +180,11 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace) -> None:
     _refuse_what_would_be_ignored(arguments)
     statuses = retry.statuses(arguments.retry)
     refresh = arguments.refresh or bool(statuses)  # who names a status means to ask
-    job = _Job(params, paths, *_prepare(params, paths), statuses, arguments.max, refresh)
+    given = tuple(spec.name for spec in parameters.load_classes(paths.params))
+    sources, named = _prepare(params, paths, given)
+    job = _Job(params, paths, sources, given or sorted(named - {UNLABELLED}), statuses, arguments.max, refresh)
+    if not (arguments.report or statuses):
+        verdict.warn_of_unnamed(given, named)
     if arguments.report:
         _report(job)
     elif arguments.dry_run:
@@ -294,32 +317,17 @@ def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
         diff = changes(ledger)
         files.write_json(job.paths.reports / "scrape" / "diff.json", diff)
         say_changes(diff)
-    _warn_of_losses(ledger, job, job.sources if not job.statuses and not crawl.faults else [])
+    verdict.warn_of_losses(ledger, job.classes, job.sources if not job.statuses and not crawl.faults else [])
     for fault in crawl.faults[1:]:
         warn(fault.message)
     try:
         if crawl.faults:
             raise crawl.faults[0]
-        _check(ledger, job.classes)
+        verdict.check(ledger, job.classes)
     finally:
         ledger.remove()
     if "DVC_STAGE" not in os.environ:  # DVC sets it for what it runs itself, and knows nothing of the rest
         say("next: `dvc commit --force scrape`, then `dvc repro`")
-
-
-def _warn_of_losses(ledger: Ledger, job: _Job, listed: Sequence[tuple[Source, Context]]) -> None:
-    """Says what earlier crawls had and this one, which listed some sources whole, has not: it may be a mistake."""
-    query = """SELECT "class", sum(sha256 IS NOT NULL) FROM now
-               WHERE used AND (sha256 IS NOT NULL OR change = 'gone') GROUP BY 1"""
-    for name, left in ledger.select(query):
-        if name not in (*job.classes, UNLABELLED):
-            warn(f"no source has the class {name!r} any more; {left or 'none'} of its pictures are still used")
-    for source, context in listed:
-        query = "SELECT count(*) FROM now WHERE source = ? AND used AND change = 'not_listed'"
-        [(unlisted,)] = ledger.select(query, source.kind)
-        if unlisted and source.doubt:
-            message = f"{unlisted:,} known addresses are not listed any more: {source.doubt}"
-            warn(f"{context.where} ({source.kind}): {message}")
 
 
 def _preview(job: _Job) -> None:
@@ -337,8 +345,7 @@ def _preview(job: _Job) -> None:
             running.enter_context(source.opened(context))
         crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most, refresh=job.refresh)
         asyncio.run(crawl.preview(job.sources, job.limits(), show))
-    addresses = f"{counts.total():,} address{'es' if counts.total() != 1 else ''}"
-    say(f"scrape: would ask {addresses}, {counts[False]:,} of them new")
+    say(f"scrape: would ask {counted(counts.total(), 'address', 'addresses')}, {counts[False]:,} of them new")
     if crawl.faults:
         raise crawl.faults[0]
 
@@ -360,40 +367,15 @@ def _copied_ledger(job: _Job) -> Iterator[Ledger]:
             yield ledger
 
 
-def _prepare(params: Params, paths: Paths) -> tuple[list[tuple[Source, Context]], list[str]]:
-    """The sources, each with what it is told, and the classes; finds what is wrong before anything is fetched."""
-    given = tuple(spec.name for spec in parameters.load_classes(paths.params))
+def _prepare(params: Params, paths: Paths, given: tuple[str, ...]) -> tuple[list[tuple[Source, Context]], set[str]]:
+    """The sources, each with what it is told, and the classes that they name.
+
+    It finds what is wrong with them before anything is fetched.
+    """
     sources = []
-    named: dict[str, None] = {}
+    named = set[str]()
     for number, source in enumerate(params.sources):
         context = Context(paths.root, given, f"scrape.sources.{number}")
         sources.append((source, context))
-        named |= dict.fromkeys(source.classes(context))
-    return sources, list(given) or sorted(set(named) - {UNLABELLED})
-
-
-def _check(ledger: Ledger, classes: Sequence[str]) -> None:
-    """Refuses what no classifier can be trained on."""
-    query = 'SELECT "class", count(*) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'
-    pictures = Counter[str](dict(ledger.select(query)))
-    if not pictures:
-        causes = list(ledger.select("SELECT status, count(*) FROM now GROUP BY 1 ORDER BY 2 DESC, 1"))
-        counts = ", ".join(f"{count:,} {status}" for status, count in causes)
-        total = sum(count for _, count in causes)
-        raise DataError(f"no picture came of {total:,} addresses: {counts}", "see the causes above")
-    missing = [name for name in classes if not pictures[name]]
-    pool = pictures[UNLABELLED]
-    if pool:
-        say(f"  {pool:,} pictures have no label: `clean` leaves them out until they have one")
-        if missing or len(classes) < 2:  # what is in the pool may be of these classes
-            return
-    if missing:
-        names = ", ".join(repr(name) for name in missing)
-        raise DataError(f"no picture of the class {names}", "check its source, or take the class out of `classes`")
-    if len(classes) < 2:
-        name = classes[0]
-        hint = "a classifier needs two or more; what is not of the class can be a class of its own"
-        raise DataError(f"one class only, {name!r}, with {pictures[name]:,} pictures", hint)
-    [(unused,)] = ledger.select("SELECT count(*) FROM now WHERE sha256 IS NOT NULL AND NOT used")
-    if unused:
-        say(f"  {unused:,} pictures of sources or classes that params.yaml no longer has are kept and not used")
+        named.update(source.classes(context))
+    return sources, named

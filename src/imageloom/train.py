@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from imageloom import console, files, params, tables
+from imageloom import console, files, params, tables, trained_on
 from imageloom.errors import DataError
 from imageloom.features import FeatureStore, key
 from imageloom.files import Paths
@@ -17,6 +17,7 @@ from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.dense import HeadParams
 from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams
+from imageloom.trained_on import TrainedOn
 
 
 class Params(StageParams):
@@ -37,7 +38,8 @@ def run(settings: Params, paths: Paths) -> None:
     Raises:
         DataError: The split names a class that the parameters do not know, or too few.
     """
-    classes, sides = read(paths)
+    table = tables.read(paths.split, tables.SPLIT, "split")
+    classes, sides = read(table, paths)
     recipe = registry.RECIPES[settings.recipe]
     # On one thread: sums come out the same whatever the number of cores, and on matrices as small as these, threads
     # that wait for each other on a busy machine make minutes of seconds.
@@ -46,6 +48,7 @@ def run(settings: Params, paths: Paths) -> None:
         found = classifier.complete(fitted, sides["train"], sides["validation"], settings.known)
     with files.atomic_folder(paths.classifier) as folder:
         found.save(folder)
+        TrainedOn.of(row["id"] for row in table.to_pylist() if row["side"] in sides).save(folder / trained_on.FILE)
         files.write_text(folder / "labels.txt", "".join(f"{spec.label}\n" for spec in classes))
         about = {
             "recipe": settings.recipe,
@@ -59,13 +62,16 @@ def run(settings: Params, paths: Paths) -> None:
     _say(fitted, found, sides, settings)
 
 
-def read(paths: Paths) -> tuple[list[ClassSpec], dict[str, Data]]:
+def read(table: Any, paths: Paths) -> tuple[list[ClassSpec], dict[str, Data]]:
     """The classes, and the pictures of the sides `train` and `validation`.
 
+    Args:
+        table: The split.
+        paths: Of the project.
+
     Raises:
-        DataError: The split names a class that the parameters do not know, or too few; or one has no training pictures.
+        DataError: The split names a class that the parameters do not know, or too few.
     """
-    table = tables.read(paths.split, tables.SPLIT, "split")
     classes = _classes(table["class"].to_pylist(), params.load_classes(paths.params))
     store = FeatureStore(paths.features)
     return classes, {side: _side(table, side, classes, store) for side in ("train", "validation")}

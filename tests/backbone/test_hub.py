@@ -12,6 +12,7 @@ from imageloom import graphs
 from imageloom.backbone.hub import size_from
 from imageloom.engine import Engine
 from imageloom.errors import ModelError
+from imageloom.tflite_editor import Graph
 
 NOISE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 TILES = (NOISE / np.float32(255)).reshape(4, 8, 4, 8, 3).mean(axis=(1, 3)).ravel()
@@ -122,6 +123,24 @@ def test_an_archive_writes_nothing_outside_its_folder(way, tmp_path):
     with pytest.raises(ModelError):
         project.run("backbone")
     assert sorted(path for path in tmp_path.rglob("*") if path.is_symlink() or path.is_file()) == before
+
+
+def test_normalisation_by_colour_is_done_a_row_at_a_time(tiles_module, tmp_path, monkeypatch):
+    right = graphs.feature_vectors
+
+    def normalised(module, images):
+        return right(module, (images - [0.4, 0.5, 0.6]) / [0.2, 0.3, 0.4])
+
+    monkeypatch.setattr(graphs, "feature_vectors", normalised)
+    project = made(tmp_path / "project", str(tiles_module), image_size=32)
+    content = (project.paths.backbone / "backbone.tflite").read_bytes()
+    assert len(content) > 2 * 32 * 3 * 4
+    graph = Graph(content)
+    colours = np.tile([[0.4, 0.5, 0.6], [0.2, 0.3, 0.4]], 16)
+    constants = [graph.constant(index) for one in graph.operators for index in one.inputs]
+    assert [one.shape for one in constants if one is not None] == [(1, 1, 32, 3)] * 2
+    found = Engine(project.paths.backbone / "backbone.tflite")(NOISE)
+    assert np.allclose(found, (TILES - colours[0]) / colours[1], atol=1e-5)
 
 
 def test_a_tflite_graph_that_answers_otherwise_than_the_module_is_refused(tiles_module, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The stage `evaluate` on a classifier whose answers are known: the features are the logits."""
 
 import csv
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -11,9 +12,10 @@ from answers import ABOUT, ANSWERS, NAMES
 
 from imageloom import tables
 from imageloom.errors import DataError, ImageloomError
-from imageloom.evaluate import figures, metrics, report
+from imageloom.evaluate import cards, figures, metrics, report, slices
 from imageloom.evaluate.measures import measure
 from imageloom.evaluate.outcome import read as read_outcome
+from imageloom.features import FeatureStore
 
 MATRIX = [[1, 2, 1], [0, 2, 0], [0, 1, 1]]
 BY_LOSS = [2, 6, 3, 1, 4, 7, 0, 5]
@@ -202,6 +204,67 @@ def test_the_interval_of_precision_is_of_the_answers_and_that_of_recall_of_the_p
     assert (bee["support"], bee["named"]) == (2, 5)
     assert (bee["precision"].low, bee["precision"].high) == pytest.approx(metrics.wilson(0.4, 5))
     assert (bee["recall"].low, bee["recall"].high) == pytest.approx(metrics.wilson(1.0, 2))
+
+
+def test_near_duplicates_widen_every_interval(project, put):
+    put(project)
+    project.run("evaluate")
+    alone = metrics_of(project)
+    split = tables.read(project.paths.split, tables.SPLIT, "split").to_pylist()
+    first = split[0]["id"]
+    tables.write(project.paths.split, [row | {"group": first} for row in split], tables.SPLIT)
+    project.run("evaluate")
+    together = metrics_of(project)
+    assert together["accuracy"] == alone["accuracy"] == 0.5
+    assert together["accuracy_interval"] == pytest.approx(metrics.wilson(0.5, 1), abs=1e-4)
+    assert alone["accuracy_interval"][0] > together["accuracy_interval"][0]
+    outcome = read_outcome(project.paths)
+    assert outcome.groups.tolist() == [0] * 8
+    bee = report._classes(outcome, measure(outcome, 10, 5, []))[1]
+    assert (bee["precision"].low, bee["precision"].high) == pytest.approx(metrics.wilson(0.4, 1))
+
+
+def test_one_test_picture_gives_numbers_and_a_page(project, put):
+    ids = put(project)
+    split = tables.read(project.paths.split, tables.SPLIT, "split").to_pylist()
+    tables.write(project.paths.split, [row for row in split if row["id"] not in ids[1:]], tables.SPLIT)
+    project.run("evaluate")
+    text = (project.paths.reports / "metrics.json").read_text(encoding="utf-8")
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["accuracy"] == 1
+    assert found["accuracy_interval"] == pytest.approx(metrics.wilson(1, 1), abs=1e-4)
+    assert {"log_loss", "brier"} < found.keys()
+    assert not {"log_loss_interval", "brier_interval"} & found.keys()
+    assert not re.search(r"\bnan\b", page_of(project), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_features_that_are_no_numbers_are_an_error_and_no_metrics(project, put, value):
+    put(project)
+    store = FeatureStore(project.paths.features)
+    ids = store.ids()
+    vectors = store.read(ids)
+    vectors[0, 1] = value
+    store.keep_only(set())
+    store.append(zip(ids, vectors, strict=True), 3)
+    with pytest.raises(DataError, match="are infinite or no numbers"):
+        project.run("evaluate")
+    assert not (project.paths.reports / "metrics.json").exists()
+
+
+def test_a_slice_that_is_worse_is_told_and_one_that_may_be_so_by_chance_is_not(project, put):
+    put(project)
+    project.configure(evaluate={"bootstrap": 100, "slices": ["host"]})
+    project.run("evaluate")
+    model = page_of(project).partition('<section id="model">')[2]
+    assert "does worse" not in model  # a quarter of four, and three quarters of four
+    assert 'class="tag' not in page_of(project).partition('<section id="slices">')[2].partition("</section>")[0]
+    outcome = read_outcome(project.paths)
+    part = slices.Slice("host", "a.example", 4, metrics.Interval(0.25, 0.05, 0.7), rest=0.75, p=0.01)
+    said = list(cards._cautions(outcome, [part, dataclasses.replace(part, value="chance", p=0.06)]))
+    assert [line for line in said if "worse" in line] == [
+        "It does worse on pictures with host: a.example (25.0% right, 75.0% of the others)."
+    ]
 
 
 def test_a_classifier_of_an_older_imageloom_is_told_of(project, put):

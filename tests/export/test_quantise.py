@@ -8,7 +8,8 @@ from imageloom.engine import Engine
 from imageloom.errors import ModelError
 from imageloom.export import quantise
 from imageloom.export.quantise import Representative, lines
-from imageloom.export.tflite import Graph, take_pixels
+from imageloom.export.tflite import take_pixels
+from imageloom.tflite_editor import Graph
 
 SIZE = 32
 

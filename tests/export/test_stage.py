@@ -1,6 +1,7 @@
 """The stage `export`: what it writes fits together, answers as the classifier, and is refused where it does not."""
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -13,11 +14,13 @@ from projects import Project, picture
 
 from imageloom import card, files, graphs, images, tables, tflite_metadata
 from imageloom.errors import DataError, ModelError
-from imageloom.export import check, onnx, quantise, tflite
+from imageloom.export import check, onnx, quantise, saved_model, tflite
 from imageloom.export.stage import FILES, Params, _Sources, _tensors
 from imageloom.features import FeatureStore
+from imageloom.ood import Detector
 from imageloom.predictor import Predictor
 from imageloom.recipes.head import Head
+from imageloom.tflite_editor import Graph
 from imageloom.tflite_graph import TFLiteGraph
 
 CLASSES = [{"name": "warm", "label": "暖 <b>warm</b>"}, {"name": "cold", "label": "冷 & $cold$"}]
@@ -114,7 +117,17 @@ def test_model_json_and_the_table_tell_what_is_there(exported):
         assert entry["bytes"] == sum(sizes) == int(rows[name]["bytes"])
         assert entry["accuracy"] == float(rows[name]["accuracy"])
         assert entry["agreement"] == float(rows[name]["agreement"]) >= 0.9
+        assert entry["known_agreement"] == float(rows[name]["known_agreement"]) >= 0.9
+        assert 0.8 < float(rows[name]["known"]) <= 1
+        assert float(rows[name]["feature_error"]) < {"float16": 0.01, "int8": 0.1}.get(name, 1e-4)
     assert content["formats"]["int8"]["bytes"] < content["formats"]["float32"]["bytes"] * 1.5
+
+
+def test_the_model_tells_on_which_pictures_it_was_trained(exported):
+    known = card.read(exported.paths.export).trained_on()
+    rows = tables.read(exported.paths.split, tables.SPLIT, "split").to_pylist()
+    assert {row["side"] for row in rows if row["id"] in known} == {"train", "validation"}
+    assert {row["side"] for row in rows if row["id"] not in known} == {"test"}
 
 
 def test_every_format_is_known_by_the_bounds_of_the_classifier(copied):
@@ -185,7 +198,7 @@ def test_a_class_that_came_after_the_classifier_is_told_of(copied):
     about = json.loads(path.read_text(encoding="utf-8"))
     gone = about["classes"][-1]["name"]
     about["classes"][-1]["name"] = "another"
-    sources = _Sources({"image_size": 32}, about, Head(np.eye(1), np.zeros(1)), [], copied.paths)
+    sources = _Sources({"image_size": 32}, about, reference(), [], copied.paths)
     with pytest.raises(DataError, match=f"does not know the class {gone}"):
         sources.test_pictures([{"class": gone}])
 
@@ -226,7 +239,7 @@ def spoil_saved_model(monkeypatch) -> None:
 
 
 def spoil_float16(monkeypatch) -> None:
-    right = tflite.Graph.halve
+    right = Graph.halve
 
     def wrong(self):
         for tensor in self._graph.tensors:
@@ -234,7 +247,28 @@ def spoil_float16(monkeypatch) -> None:
                 self._model.buffers[tensor.buffer].data = np.array([9, -9], np.float32).view(np.uint8)
         right(self)
 
-    monkeypatch.setattr(tflite.Graph, "halve", wrong)
+    monkeypatch.setattr(Graph, "halve", wrong)
+
+
+def spoil_known(monkeypatch) -> None:
+    right = check.tflite
+
+    def wrong(path):
+        answer = right(path)
+        far = 100 if path.name == FILES["float16"] else 0
+        return lambda pixels: (answer(pixels)[0], answer(pixels)[1] - far * np.eye(48, dtype=np.float32)[0])
+
+    monkeypatch.setattr(check, "tflite", wrong)
+
+
+def spoil_features(monkeypatch) -> None:
+    right = saved_model.answer
+
+    def wrong(path):
+        answer = right(path)
+        return lambda pixels: (answer(pixels)[0], 1.01 * answer(pixels)[1])
+
+    monkeypatch.setattr(saved_model, "answer", wrong)
 
 
 def spoil_int8(monkeypatch) -> None:
@@ -246,6 +280,8 @@ def spoil_int8(monkeypatch) -> None:
     [
         ("float32", spoil_head, "differs from the evaluated classifier by"),
         ("saved_model", spoil_saved_model, "differs from the evaluated classifier by"),
+        ("float16", spoil_known, "knows 20 of 20 test pictures otherwise than the evaluated classifier"),
+        ("saved_model", spoil_features, "has features that differ from those that were evaluated by"),
         ("float16", spoil_float16, "of 20 test pictures otherwise than the evaluated classifier"),
         ("int8", spoil_int8, "less than the evaluated classifier"),
     ],
@@ -280,10 +316,67 @@ def test_onnx_without_its_packages_is_told_before_anything_is_made(copied, monke
     assert "uv pip install tf2onnx onnxruntime" in told.value.hint
 
 
-def measure(pictures: int, lost: int, won: int, others: int = 0) -> check.Measure:
+def measure(pictures: int, lost: int, won: int, known_otherwise: int = 0, feature_error: float = 0.0) -> check.Measure:
     return check.Measure(
-        pictures, right=pictures - lost, others=others or lost + won, lost=lost, won=won, difference=0.5
+        pictures,
+        right=pictures - lost,
+        others=lost + won,
+        lost=lost,
+        won=won,
+        known=pictures - known_otherwise,
+        known_otherwise=known_otherwise,
+        difference=0.5,
+        feature_error=feature_error,
     )
+
+
+def reference() -> check.Reference:
+    """A classifier of three features, each of which speaks for its class."""
+    features = np.random.default_rng(0).normal(1, 0.1, (200, 3)).astype(np.float32)
+    bounds = {"min_confidence": 0.6, "max_distance": 3.0}
+    return check.Reference(Head(np.eye(3, dtype=np.float32), np.zeros(3, np.float32)), Detector.fit(features), bounds)
+
+
+def test_answers_features_and_what_is_known_are_all_compared():
+    evaluated, classes = np.array([[3, 1, 1], [1, 3, 1], [1, 1, 1.2], [1, 1, 3]], np.float32), np.array([0, 1, 2, 0])
+    pictures = check.Pictures(np.zeros((4, 1, 1, 3), np.uint8), classes, evaluated)
+    same, bounds = reference(), {"min_confidence": 0.6, "max_distance": 100.0}
+    easy = check.Reference(same.head, same.detector, bounds)
+
+    def answer(features):
+        return lambda pixels: (same.head.probabilities(features), features)
+
+    found = check.measure(answer(evaluated), pictures, easy)
+    assert found == check.Measure(
+        4, right=3, others=0, lost=0, won=0, known=3, known_otherwise=0, difference=0, feature_error=0
+    )
+    other = evaluated.copy()
+    other[1], other[2] = (3, 1, 1), (1, 1, 4)  # another answer, and one that is now sure
+    found = check.measure(answer(other), pictures, easy)
+    assert (found.right, found.others, found.lost, found.won) == (2, 1, 1, 0)
+    assert (found.known, found.known_otherwise) == (4, 1)
+    assert found.known_agreement == 0.75
+    assert found.feature_error == pytest.approx(2.8 / np.sqrt(3.44))
+    assert check.measure(answer(evaluated), pictures, same).known == 0  # none is near
+    both = check.measure(answer(evaluated), pictures, easy) + found
+    assert (both.pictures, both.known, both.known_otherwise) == (8, 7, 1)
+    assert both.feature_error == found.feature_error
+    other[0] = np.nan
+    assert np.isnan((found + check.measure(answer(other), pictures, easy)).feature_error)
+
+
+def test_features_that_are_no_numbers_are_not_the_same():
+    check.require_same("SavedModel", dataclasses.replace(measure(9, 0, 0), difference=0.0), 1e-3)
+    for wrong in (0.002, float("nan")):
+        found = dataclasses.replace(measure(9, 0, 0, feature_error=wrong), difference=0.0)
+        with pytest.raises(ModelError, match="SavedModel has features that differ"):
+            check.require_same("SavedModel", found, 1e-3)
+
+
+def test_what_is_known_may_differ_on_one_picture():
+    check.require_agreement("float16", measure(200, 0, 0, known_otherwise=1), 0.002)
+    with pytest.raises(ModelError, match=r"knows 2 of 200 test pictures otherwise .*, over 0\.20%"):
+        check.require_agreement("float16", measure(200, 0, 0, known_otherwise=2), 0.002)
 
 
 def test_a_loss_of_more_than_is_allowed_fails_whether_chance_may_bring_it_or_not():

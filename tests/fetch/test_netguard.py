@@ -92,6 +92,7 @@ NAMES = {
     "public.test": [[OUTSIDE]],
     "inside.test": [["127.0.0.1"]],
     "inside6.test": [["::1"]],
+    "elsewhere.test": [["8.8.8.8"]],
     "both.test": [[OUTSIDE, "127.0.0.1"]],
     "both6.test": [[OUTSIDE, "::1"]],
     "mapped.test": [["::ffff:127.0.0.1"]],
@@ -129,10 +130,11 @@ def names(servers: tuple[World, NameServer], world: World) -> NameServer:
 
 
 def fetch(url: str, world: World, names: NameServer, **limits: Any) -> Fetched:
-    settings = {"retries": 0, "timeout": 3.0, "allow_hosts": (f"{OUTSIDE}/32",), "allow_ports": (world.port,)}
+    settings = {"retries": 0, "timeout": 3.0, "allow_hosts": (f"{OUTSIDE}/32:{world.port}",)} | limits
+    settings["allow_hosts"] = tuple(at(entry, world) for entry in settings["allow_hosts"])
 
     async def once() -> Fetched:
-        async with Http(Limits(**settings | limits), Resolver(names)) as http:
+        async with Http(Limits(**settings), Resolver(names)) as http:
             return await http.get(url)
 
     return asyncio.run(once())
@@ -193,7 +195,11 @@ ADDRESSES = [
     "data:text/plain,secret",
     "javascript:alert(1)",
     # ports of other services
-    *(f"http://public.test:{port}/" for port in (0, 1, 22, 25, 3306, 6379, 9200, 11211, 65535, 65536)),
+    *(
+        f"http://{host}:{port}/"
+        for host in ("elsewhere.test", "8.8.8.8")
+        for port in (0, 1, 22, 25, 3306, 6379, 9200, 11211, 65535, 65536)
+    ),
 ]
 
 
@@ -288,6 +294,7 @@ def test_the_systems_own_resolver_is_checked_as_well(world: World, names: NameSe
     assert world.reached == 0
 
 
+# One rule: what is listed is asked at every port, or at the one that stands behind it.
 @pytest.mark.parametrize(
     ("allowed", "address", "good"),
     [
@@ -296,11 +303,23 @@ def test_the_systems_own_resolver_is_checked_as_well(world: World, names: NameSe
         (["127.0.0.1:1"], "http://127.0.0.1:PORT/", False),
         (["[::1]:PORT"], "http://[::1]:PORT/", True),
         (["::1"], "http://[::1]:PORT/", True),
+        (["::1/128"], "http://[::1]:PORT/", True),
+        (["::1/128:PORT"], "http://[::1]:PORT/", True),
+        (["::1/128:1"], "http://[::1]:PORT/", False),
         (["127.0.0.0/8"], "http://127.1.2.3:PORT/", True),
         (["127.0.0.0/8"], "http://inside.test:PORT/", True),
+        (["127.0.0.0/8:PORT"], "http://127.1.2.3:PORT/", True),
+        (["127.0.0.0/8:PORT"], "http://inside.test:PORT/", True),
+        (["127.0.0.0/8:1"], "http://127.1.2.3:PORT/", False),
+        (["127.0.0.0/8:1"], "http://inside.test:PORT/", False),
+        (["127.0.0.0/8:1", "127.0.0.0/8:PORT"], "http://inside.test:PORT/", True),
+        (["127.0.0.2/32"], "http://inside.test:PORT/", False),
+        (["127.0.0.0/8"], "http://both6.test:PORT/", False),
         (["127.0.0.0/8"], "http://2130706433:PORT/", False),
         (["INSIDE.test"], "http://inside.test:PORT/", True),
         (["inside.test"], "http://inside.test.:PORT/", True),
+        (["inside.test:PORT"], "http://inside.test:PORT/", True),
+        (["inside.test:1"], "http://inside.test:PORT/", False),
         (["inside.test"], "http://127.0.0.1:PORT/", False),
         (["127.0.0.1"], "http://inside.test:PORT/", False),
         (["127.0.0.1"], "http://me@127.0.0.1:PORT/", False),
@@ -309,16 +328,44 @@ def test_the_systems_own_resolver_is_checked_as_well(world: World, names: NameSe
 def test_what_is_listed_is_let_in_and_nothing_else(
     allowed: list[str], address: str, good: bool, world: World, names: NameServer
 ) -> None:
-    hosts = [at(entry, world) for entry in allowed]
-    got = fetch(at(address, world), world, names, allow_hosts=hosts, obey_robots=False)
+    got = fetch(at(address, world), world, names, allow_hosts=allowed, obey_robots=False)
     assert (got.status, got.body) == ((Status.OK, b"secret") if good else (Status.BLOCKED_ADDRESS, b""))
     assert world.reached == good
 
 
-def test_a_network_that_is_listed_is_asked_at_the_allowed_ports_only(world: World, names: NameServer) -> None:
-    got = fetch(at("http://127.0.0.1:PORT/", world), world, names, allow_hosts=["127.0.0.0/8"], allow_ports=[])
-    assert got.status is Status.BLOCKED_ADDRESS
+@pytest.mark.parametrize("inside", ["127.0.0.1", "inside.test"])
+@pytest.mark.parametrize(
+    ("entry", "good"),
+    [("INSIDE", True), ("INSIDE:PORT", True), ("INSIDE:1", False), ("127.0.0.0/8", True), ("127.0.0.0/8:1", False)],
+)
+def test_a_redirect_to_another_port_needs_that_port(
+    entry: str, good: bool, inside: str, world: World, names: NameServer
+) -> None:
+    world.leads = {"/a": (302, f"http://{inside}:{world.port}/b")}
+    allowed = [f"{OUTSIDE}/32:{world.port}", entry.replace("INSIDE", inside)]
+    got = fetch(f"http://public.test:{world.port}/a", world, names, allow_hosts=allowed, obey_robots=False)
+    assert got.body == (b"secret" if good else b"")
+    assert world.reached == good
+    assert good or (got.error or "").startswith(f"after a redirect: {inside} is "), got.error
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:PORT", "[::1]:PORT", "inside.test:PORT", "INSIDE.test.:PORT", "localhost:PORT", "both6.test:PORT"],
+)
+def test_what_the_message_names_is_what_suffices(address: str, world: World, names: NameServer) -> None:
+    url = at(f"http://{address}/", world)
+    got = fetch(url, world, names, obey_robots=False)
+    entry = (got.error or "").rpartition("; asked only if scrape.allow_hosts has ")[2]
+    assert entry.endswith(f":{world.port}")
     assert world.reached == 0
+    assert fetch(url, world, names, allow_hosts=[entry], obey_robots=False).status is Status.OK
+
+
+def test_the_message_names_the_port_of_another_service(world: World, names: NameServer) -> None:
+    for host in ("elsewhere.test", "8.8.8.8"):
+        got = fetch(f"http://{host}:6379/", world, names)
+        assert got.error == f"port 6379 may be another service's; asked only if scrape.allow_hosts has {host}:6379"
 
 
 def test_nothing_that_python_knows_to_be_inside_is_taken_for_outside() -> None:
@@ -334,7 +381,10 @@ def test_public_addresses_are_outside() -> None:
     assert [address for address in f"{four} {six}".split() if inside(ip_address(address))] == []
 
 
-@pytest.mark.parametrize("entry", ["", "http://a/", "a/b", "10.0.0.0/99", "10.0.0.1/8", " ", "me@a", "a:x", "a:99999"])
+@pytest.mark.parametrize(
+    "entry",
+    ["", " ", "http://a/", "a/b", "10.0.0.0/99", "10.0.0.1/8", "me@a", "a:x", "a:99999", "10.0.0.0/8:", "10.0.0.0/8:0"],
+)
 def test_what_cannot_be_listed_is_refused(entry: str, tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         allowance(entry)
@@ -354,7 +404,8 @@ def test_a_guard_alone_tells_what_is_wrong() -> None:
     guard.check(URL("http://cats.example:8000/cat.jpg"))
     for address, why in (
         ("http://10.0.0.1/", "private"),
-        ("http://a:22/", "port 22"),
+        ("http://a:22/", "port 22 .* a:22"),
+        ("http://cats.example:22/", "port 22"),
         ("ftp://a/", "http"),
         ("http://1/", "form"),
     ):

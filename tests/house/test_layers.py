@@ -17,8 +17,10 @@ GROUND |= {
     "heatmap",
     "ood",
     "schema",
+    "tflite_editor",
     "tflite_graph",
     "tflite_metadata",
+    "trained_on",
     "mlflow_store",
 }
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))

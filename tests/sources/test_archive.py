@@ -122,7 +122,7 @@ def test_one_class_a_pool_and_a_folder_inside_can_be_told(tmp_path: Path) -> Non
     assert found(class_name="猫") == [("猫", name) for name in ("set/train/cat/1.png", "set/test/cat/2.png", "3.png")]
     assert {name for name, _ in found(pool=True)} == {UNLABELLED}
     assert len(found(pool=True)) == 3
-    assert registry.read(entry(pool=True)).classes(context) == ()
+    assert registry.read(entry(pool=True)).classes(context) == ("_unlabelled",)
     with pytest.raises(ValueError, match="one class or none"):
         found(pool=True, class_name="cat")
     with pytest.raises(DataError, match="no folders of pictures in it") as fault:

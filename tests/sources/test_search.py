@@ -191,8 +191,9 @@ def test_pages_that_repeat_themselves_are_left(site: Any) -> None:
 
 def test_what_is_refused_or_no_json_is_an_error_that_names_the_term(site: Any) -> None:
     engine = Openverse(site, [picture(n) for n in range(45)])
+    engine.faults = [(401, {}, b'{"detail": "Authentication credentials were not provided."}')]
     with pytest.raises(DataError, match=r"scrape\.sources\.0 \(openverse\), class 'cat', 'cat': .*HTTP 401"):
-        listing(openverse(engine, page_size=50), CATS)
+        listing(openverse(engine), CATS)
     engine.faults = [(200, {}, b"<html>maintenance")]
     with pytest.raises(DataError, match="answered no JSON object"):
         listing(openverse(engine), CATS)
@@ -209,6 +210,13 @@ def test_odd_entries_are_left_out_and_the_others_taken(site: Any) -> None:
     assert [(each.title, each.author, each.page) for each in found] == [(None, None, None)]
 
 
+@pytest.mark.parametrize("kind", ["openverse", "commons"])
+def test_a_base_where_nothing_is_names_itself(site: Any, kind: str) -> None:
+    with pytest.raises(DataError, match=r"/nowhere\?.*HTTP 404") as fault:
+        listing({"kind": kind, "base": f"{site.address}/nowhere"}, CATS)
+    assert fault.value.hint == "check base: it must be the interface's address"
+
+
 def test_one_class_that_is_not_found_does_not_hide_the_others(site: Any) -> None:
     engine = Openverse(site, [picture(1)])
     answer = engine.answer
@@ -217,6 +225,9 @@ def test_one_class_that_is_not_found_does_not_hide_the_others(site: Any) -> None
     with pytest.raises(DataError, match=r"class 'cat', 'cat'.*HTTP 500"):
         partial_listing(openverse(engine), BOTH, found)
     assert [candidate.class_name for candidate in found] == ["dog"]
+    engine.answer = lambda question: (500, {}, b"")
+    with pytest.raises(DataError, match=r"class 'cat', 'cat'.*HTTP 500; and nothing of 'dog'$"):
+        listing(openverse(engine), BOTH)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +238,10 @@ def test_one_class_that_is_not_found_does_not_hide_the_others(site: Any) -> None
         ({"search": {"cat": []}}, "at least 1"),
         ({"search": {"cta": "x"}}, "no class 'cta'"),
         ({"search": "excavator"}, "the same terms for every class"),
+        ({"page_size": 21}, "less than or equal to 20"),
+        ({"kind": "commons", "page_size": 501}, "less than or equal to 500"),
+        ({"max_per_class": 10**9}, "less than or equal to"),
+        ({"max_per_class": True}, "must be a number"),
     ],
 )
 def test_wrong_parameters_are_refused_before_anything_is_asked(more: dict[str, Any], message: str) -> None:

@@ -186,7 +186,7 @@ def test_a_pool_is_no_class_and_stands_beside_them(tmp_path: Path) -> None:
         (tmp_path / "data/pictures" / name).write_bytes(picture(colour))
     rows = scraped(tmp_path, "  - kind: folder", "[{name: cat}, {name: dog}]")
     assert {name for name, _ in rows.values()} == {"cat", "dog", UNLABELLED}
-    assert registry.read({"kind": "folder"}).classes(Context(tmp_path, (), "here")) == ("cat", "dog")
+    assert registry.read({"kind": "folder"}).classes(Context(tmp_path, (), "here")) == (UNLABELLED, "cat", "dog")
     # a pool hides nothing that is missing from the classes' own folders when it is empty
     (tmp_path / "data/pictures" / UNLABELLED / "3.png").unlink()
     (tmp_path / "data/pictures/dog/2.png").unlink()

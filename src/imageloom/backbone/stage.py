@@ -17,6 +17,7 @@ from imageloom.engine import Engine
 from imageloom.errors import ModelError
 from imageloom.files import Paths
 from imageloom.params import StageParams
+from imageloom.tflite_editor import Graph
 
 PACKAGED = "mobilenet_v2_100_224"
 
@@ -81,8 +82,8 @@ def _convert(saved_model: Path, target: Path, size: int) -> int:
     tf = graphs.tensorflow()
     try:
         module = tf.saved_model.load(str(saved_model))
-        graph = tf.function(lambda images: graphs.feature_vectors(module, images))
-        concrete = graph.get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
+        call = tf.function(lambda images: graphs.feature_vectors(module, images))
+        concrete = call.get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
         content = graphs.to_tflite(concrete, module)
     except ModelError:
         raise
@@ -92,7 +93,9 @@ def _convert(saved_model: Path, target: Path, size: int) -> int:
             f"the module does not take pictures of {size} x {size}, or does not convert: {reason}",
             "set backbone.image_size to the module's own, or choose another image feature vector",
         ) from fault
-    target.write_bytes(content)
+    model = Graph(content)
+    model.widen()
+    target.write_bytes(model.to_bytes())
     engine = Engine(target)
     picture = _test_picture(size)
     expected = np.asarray(concrete(tf.constant(picture[np.newaxis] / np.float32(255))))[0]

@@ -71,10 +71,12 @@ def _cautions(outcome: Outcome, slices: Sequence[Slice]) -> Iterable[str]:
     none = [spec["label"] for spec, number in zip(outcome.classes, test, strict=True) if number == 0]
     if none:
         yield f"There are no test pictures of {_some(none)}, so nothing is known of how well these are told."
-    overall = float(outcome.right.mean())
     for part in slices:
-        if part.accuracy.high < overall:
-            yield f"It does worse on pictures with {part.title}: {part.value} ({part.accuracy.value:.1%} right)."
+        if part.verdict == "worse":
+            yield (
+                f"It does worse on pictures with {part.title}: {part.value} ({part.accuracy.value:.1%} right, "
+                f"{part.rest:.1%} of the others)."
+            )
     licences = {_licence(row) for row in outcome.pictures if row["kept"]}
     if any(_forbids_trade(name) for name in licences):
         yield "Some of its pictures are not for commercial use; ask a lawyer whether that binds the model."

@@ -80,7 +80,7 @@ def measure(outcome: Outcome, samples: int, top_k: int, cuts: Sequence[Cut]) -> 
         after=after,
         chance=chance,
         selective=curves.selective(outcome.sure, outcome.right, outcome.near),
-        slices=slices.cut(outcome.rows, outcome.right, cuts),
+        slices=slices.cut(outcome.rows, outcome.right, outcome.groups, cuts),
     )
 
 
@@ -90,11 +90,14 @@ def _curves(make: Callable[[np.ndarray, np.ndarray], Curve | None], outcome: Out
 
 
 def _doubted(outcome: Outcome, samples: int) -> dict[str, Any]:
-    """Figures with their intervals, and the baseline."""
+    """Figures with their intervals, where there are any, and the baseline."""
     means = {"log_loss": outcome.losses, "brier": metrics.brier_scores(outcome.probabilities, outcome.actual)}
+    found = metrics.bootstrap(outcome.actual, outcome.predicted, outcome.groups, samples, means)
     figures: dict[str, Any] = {}
-    for name, interval in metrics.bootstrap(outcome.actual, outcome.predicted, samples, means).items():
-        figures |= {name: interval.value, f"{name}_interval": [interval.low, interval.high]}
+    for name, interval in found.items():
+        figures[name] = interval.value
+        if interval.low < interval.high:  # of one picture, or of equal ones, no doubt can be told
+            figures[f"{name}_interval"] = [interval.low, interval.high]
     figures["majority_baseline"] = metrics.majority_baseline(outcome.trained_on, outcome.actual)
     figures["micro_f1"] = figures["accuracy"]  # the same wherever a picture has one class and gets one answer
     return figures

@@ -1,5 +1,6 @@
 """Figures of merit from class numbers, and how far each can be trusted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,49 +50,59 @@ def macro_f1(hits: np.ndarray, support: np.ndarray, predicted: np.ndarray) -> fl
     """Mean F1 over the classes that are present or predicted.
 
     Args:
-        hits: int[K], right answers of each class.
-        support: int[K], pictures of each class.
-        predicted: int[K], answers that named each class.
+        hits: float[K], right answers of each class.
+        support: float[K], pictures of each class.
+        predicted: float[K], answers that named each class.
     """
     seen = (support + predicted) > 0
     return float(_ratio(2 * hits, support + predicted)[seen].mean())
 
 
 def bootstrap(
-    actual: np.ndarray, predicted: np.ndarray, samples: int, means: dict[str, np.ndarray]
+    actual: np.ndarray, predicted: np.ndarray, groups: np.ndarray, samples: int, means: dict[str, np.ndarray]
 ) -> dict[str, Interval]:
     """Figures with 95 % percentile intervals (Efron and Tibshirani 1993, chapter 13).
 
-    Drawing again from a few pictures that were all answered right finds no doubt at all. So the interval of accuracy is
-    no narrower than Wilson's, and those of figures that no draw changes are that of accuracy.
+    Whole groups are drawn, since the answers to near duplicates are alike (the cluster bootstrap, Davison and Hinkley
+    1997, section 3.8). Drawing again from a few pictures that were all answered right finds no doubt at all. So the
+    interval of accuracy is no narrower than Wilson's, and those of shares that no draw changes are that of accuracy;
+    of `means` that no draw changes low and high are equal, and tell nothing.
 
     Args:
         actual: int[N] class numbers.
         predicted: int[N].
-        samples: How many times N pictures are drawn with replacement.
+        groups: int[N], numbers from 0 to G - 1 of the groups that the pictures are of.
+        samples: How many times G groups are drawn with replacement.
         means: By name, float[N] of which the mean is a figure too.
 
     Returns:
         `accuracy`, `balanced_accuracy`, `macro_f1`, and those of `means`.
     """
-    classes, number = int(max(actual.max(), predicted.max())) + 1, len(actual)
-    shares = ("accuracy", "balanced_accuracy", "macro_f1")
+    classes, number = int(max(actual.max(), predicted.max())) + 1, int(groups.max()) + 1
+    shares, right = ("accuracy", "balanced_accuracy", "macro_f1"), actual == predicted
 
-    def figures(rows: np.ndarray) -> list[float]:
-        truth, answer = actual[rows], predicted[rows]
-        right = truth == answer
-        hits, support, named = (np.bincount(which, minlength=classes) for which in (truth[right], truth, answer))
+    def figures(times: np.ndarray) -> list[float]:
+        weights = times[groups].astype(np.float64)  # how often each picture was drawn
+        total = weights.sum()
+        support, named = (np.bincount(which, weights, classes) for which in (actual, predicted))
+        hits = np.bincount(actual, weights * right, classes)
         recall = _ratio(hits, support)[support > 0].mean()
-        return [right.mean(), recall, macro_f1(hits, support, named), *(each[rows].mean() for each in means.values())]
+        return [
+            hits.sum() / total,
+            recall,
+            macro_f1(hits, support, named),
+            *(weights @ x / total for x in means.values()),
+        ]
 
     random = np.random.default_rng(0)
-    drawn = np.array([figures(random.integers(0, number, number)) for _ in range(samples)])  # [samples, F]
+    draws = (np.bincount(random.integers(0, number, number), minlength=number) for _ in range(samples))
+    drawn = np.array([figures(times) for times in draws])  # [samples, F]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     found = {
         name: Interval(float(value), float(least), float(most))
-        for name, value, least, most in zip([*shares, *means], figures(np.arange(number)), low, high, strict=True)
+        for name, value, least, most in zip([*shares, *means], figures(np.ones(number)), low, high, strict=True)
     }
-    least, most = wilson(found["accuracy"].value, number)
+    least, most = wilson(found["accuracy"].value, trials(right, groups))
     for name in shares:
         if name == "accuracy" or found[name].low == found[name].high:
             each = found[name]
@@ -99,7 +110,29 @@ def bootstrap(
     return found
 
 
-def wilson(share: float, number: int) -> tuple[float, float]:
+def trials(right: np.ndarray, groups: np.ndarray) -> float:
+    """How many pictures that have nothing to do with each other would tell as much of a share as these.
+
+    Their number, over the design effect of the groups (Kish 1965; Korn and Graubard 1998). Where all answers are right,
+    or none, nothing tells how alike those of a group are, and each group counts as one picture.
+
+    Args:
+        right: bool[N].
+        groups: int[N], which of them belong together.
+    """
+    _, members = np.unique(groups, return_inverse=True)
+    pictures, number = len(right), int(members.max(initial=-1)) + 1
+    if number == pictures:
+        return float(pictures)
+    off = right - right.mean()
+    spread = float((off**2).sum())
+    if number == 1 or not spread:
+        return float(number)
+    effect = float((np.bincount(members, off) ** 2).sum()) / spread * number / (number - 1)
+    return pictures / max(effect, 1.0)
+
+
+def wilson(share: float, number: float) -> tuple[float, float]:
     """Bounds of a share that was found in `number` trials, 95 % (Wilson 1927); 0 to 1 where there were none."""
     if number == 0:
         return 0.0, 1.0
@@ -107,6 +140,15 @@ def wilson(share: float, number: int) -> tuple[float, float]:
     middle = (share + z2 / (2 * number)) / (1 + z2 / number)
     half = np.sqrt(z2 * (share * (1 - share) / number + z2 / (4 * number**2))) / (1 + z2 / number)
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """The chances of several tests, each raised so that all together err as seldom as one of them would (Holm 1979)."""
+    order = np.argsort(chances, kind="stable")
+    raised = np.maximum.accumulate(np.asarray(chances)[order] * np.arange(len(chances), 0, -1))
+    found = np.empty(len(chances))
+    found[order] = np.minimum(raised, 1)
+    return found.tolist()
 
 
 def majority_baseline(train: np.ndarray, test: np.ndarray) -> float:

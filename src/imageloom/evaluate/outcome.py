@@ -11,7 +11,7 @@ from imageloom.errors import DataError
 from imageloom.evaluate import metrics
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
-from imageloom.ood import Detector, near
+from imageloom.ood import Detector, known, near
 from imageloom.recipes.head import Head, class_numbers, read_about
 
 
@@ -76,7 +76,13 @@ class Outcome:
     @cached_property
     def known(self) -> np.ndarray:
         """bool[N], whether the model stands by its answer."""
-        return (self.sure >= self.about["known"]["min_confidence"]) & self.near
+        return known(self.probabilities, self.distances, self.about["known"])
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """int[N], numbers from 0 of the groups of near duplicates that the pictures are of, as they first come."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(row["group"], len(numbers)) for row in self.rows], int)
 
     @cached_property
     def losses(self) -> np.ndarray:
@@ -88,8 +94,8 @@ def read(paths: Paths) -> Outcome:
     """Runs the classifier on the features of the test pictures.
 
     Raises:
-        DataError: The split, the features or what is known of the pictures are missing, or the split has a class that
-            the classifier was not trained on.
+        DataError: The split, the features or what is known of the pictures are missing, features are no numbers, or the
+            split has a class that the classifier was not trained on.
         ModelError: The classifier is missing or damaged.
     """
     split = tables.read(paths.split, tables.SPLIT, "split").to_pylist()
@@ -102,6 +108,9 @@ def read(paths: Paths) -> Outcome:
     if not test:
         raise DataError("there are no test pictures", "raise split.test in params.yaml, or add pictures")
     features = FeatureStore(paths.features).read([row["id"] for row in test])
+    if not np.isfinite(features).all():
+        hint = "run `dvc repro --force embed`; if that does not help, choose another backbone"
+        raise DataError("features of the test pictures are infinite or no numbers", hint)
     return Outcome(
         rows=[of_id.get(row["id"], {}) | row for row in test],
         about=about,

@@ -88,12 +88,17 @@ def render(outcome: Outcome, measures: Measures, shown: Shown, words: Words, pat
 def _classes(outcome: Outcome, measures: Measures) -> list[dict[str, Any]]:
     """Figures of each class, its precision and recall with their intervals."""
     named = measures.matrix.sum(axis=0)
+
+    def interval(share: float, among: np.ndarray) -> metrics.Interval:
+        number = metrics.trials(outcome.right[among], outcome.groups[among])
+        return metrics.Interval(share, *metrics.wilson(share, number))
+
     return [
         {
             "label": spec["label"],
             "name": spec["name"],
-            "recall": metrics.Interval(score.recall, *metrics.wilson(score.recall, score.support)),
-            "precision": metrics.Interval(score.precision, *metrics.wilson(score.precision, int(named[number]))),
+            "recall": interval(score.recall, outcome.actual == number),
+            "precision": interval(score.precision, outcome.predicted == number),
             "f1": score.f1,
             "support": score.support,
             "named": int(named[number]),

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,6 +17,8 @@ from imageloom.params import StageParams
 
 VALUES = 8  # of a column that are told apart; the rarer ones are put together
 PARTS = 4  # into which numbers are cut
+
+ALPHA = 0.05  # chance at which any slice is called worse or better although none is
 
 # What is another for each picture, or the same for all.
 _USELESS = {"id", "path", "group", "kept", "reason"}
@@ -63,31 +65,62 @@ class Slice:
         title: What it is cut by.
         value: What its pictures have in common.
         pictures: Their number.
-        accuracy: Share that is answered right, and its 95 % interval (Wilson 1927).
+        accuracy: Share that is answered right, and its 95 % interval (Wilson 1927), as if it were the only slice.
+        rest: The same share of all other test pictures; None where there are none.
+        p: How likely accuracies so far apart are in any of all slices if none is different (Fisher's exact test,
+            two-sided, corrected after Holm 1979); 1 where there is no rest.
     """
 
     title: str
     value: str
     pictures: int
     accuracy: metrics.Interval
+    rest: float | None
+    p: float
+
+    @property
+    def verdict(self) -> Literal["worse", "better"] | None:
+        """Whether it does worse or better than the rest; None where what there is may be chance."""
+        if self.rest is None or self.p >= ALPHA:
+            return None
+        return "worse" if self.accuracy.value < self.rest else "better"
 
 
-def cut(rows: Sequence[dict[str, Any]], right: np.ndarray, cuts: Sequence[Cut]) -> list[Slice]:
+def cut(rows: Sequence[dict[str, Any]], right: np.ndarray, groups: np.ndarray, cuts: Sequence[Cut]) -> list[Slice]:
     """Cuts by each in turn; where all pictures have the same value there is one slice.
 
     Args:
         rows: N rows with columns of data/clean.
         right: bool[N], whether the answer was right.
+        groups: int[N], which pictures are near duplicates, and count for less than as many others (`metrics.trials`).
         cuts: What to cut by.
     """
+    parts = [
+        (each.title or each.column, value, part)
+        for each in cuts
+        for value, part in _parts([_value(row, each) for row in rows])
+    ]
+    compared = [part for _, _, part in parts if not part.all()]
+    chances = iter(metrics.holm([_chance(right, groups, part) for part in compared]))
     found = []
-    for each in cuts:
-        for value, part in _parts([_value(row, each) for row in rows]):
-            number = int(part.sum())
-            share = float(right[part].mean())
-            interval = metrics.Interval(share, *metrics.wilson(share, number))
-            found.append(Slice(each.title or each.column, value, number, interval))
+    for title, value, part in parts:
+        share, number = float(right[part].mean()), metrics.trials(right[part], groups[part])
+        interval = metrics.Interval(share, *metrics.wilson(share, number))
+        rest, p = (None, 1.0) if part.all() else (float(right[~part].mean()), next(chances))
+        found.append(Slice(title, value, int(part.sum()), interval, rest, p))
     return found
+
+
+def _chance(right: np.ndarray, groups: np.ndarray, part: np.ndarray) -> float:
+    """How likely a part and the rest are so far apart if they are not different: Fisher's exact test, two-sided."""
+    from scipy.stats import fisher_exact
+
+    table = []
+    for rows in (part, ~part):
+        number = metrics.trials(right[rows], groups[rows])
+        hits = round(number * float(right[rows].mean()))
+        table.append([hits, round(number) - hits])
+    return float(fisher_exact(table).pvalue)
 
 
 def host(url: str | None) -> str | None:

@@ -78,9 +78,10 @@ def _write_tables(found: Outcome, measured: Measures, paths: Paths) -> None:
     header = ["calibration", "confidence", "accuracy", "pictures"]
     bins = [*_bins("before", measured.before), *_bins("after", measured.after)]
     files.write_csv(reports / "calibration.csv", header, bins)
-    header = ["slice", "value", "pictures", "accuracy", "low", "high"]
+    header = ["slice", "value", "pictures", "accuracy", "low", "high", "p"]
     cuts = (
-        [each.title, each.value, each.pictures, *_digits(*vars(each.accuracy).values())] for each in measured.slices
+        [each.title, each.value, each.pictures, *_digits(*vars(each.accuracy).values(), each.p)]
+        for each in measured.slices
     )
     files.write_csv(reports / "slices.csv", header, cuts)
 

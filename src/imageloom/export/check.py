@@ -1,15 +1,17 @@
 """Runs what was exported on test pictures, and says how well it agrees with the classifier that was evaluated."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from imageloom import images
+from imageloom import images, ood
 from imageloom.engine import Engine, cores, map_ordered
 from imageloom.errors import DataError, ModelError
+from imageloom.recipes.head import Head
+from imageloom.tflite_graph import TFLiteGraph
 
 _BATCH = 8  # pictures; 32 at once take half a gigabyte, and no less time
 
@@ -17,23 +19,42 @@ _OTHER = "run `dvc repro --force backbone`; if that does not help, choose anothe
 
 _NONE = "raise split.test in params.yaml, or add pictures"
 
-# Of an exported model: uint8[N, S, S, 3] pixels to float32[N, K] probabilities.
-Answer = Callable[[np.ndarray], np.ndarray]
+# Of an exported model: uint8[N, S, S, 3] pixels to float32[N, K] probabilities and float32[N, D] features.
+Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The classifier that was evaluated.
+
+    Args:
+        head: Calibrated.
+        detector: Of pictures that are unlike the training pictures.
+        bounds: Of what is known, as classifier.json has them.
+    """
+
+    head: Head
+    detector: ood.Detector
+    bounds: Mapping[str, float]
+
+    def known(self, probabilities: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """bool[N], which answers are stood by: of float32[N, K] probabilities and float32[N, D] features."""
+        return ood.known(probabilities, self.detector.distances(features), self.bounds)
+
+
+@dataclass(frozen=True, eq=False)
 class Pictures:
-    """Test pictures, as the classifier that was evaluated answers them.
+    """Test pictures.
 
     Args:
         pixels: uint8[N, S, S, 3] RGB.
         classes: int[N], what is on them.
-        expected: float32[N, K], the classifier's probabilities.
+        features: float32[N, D], on which the classifier was evaluated.
     """
 
     pixels: np.ndarray
     classes: np.ndarray
-    expected: np.ndarray
+    features: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -46,7 +67,10 @@ class Measure:
         others: On how many its first answer is another than the classifier's.
         lost: How many only the classifier is right on.
         won: How many only it is right on.
+        known: On how many it stands by its answer.
+        known_otherwise: On how many either it or the classifier does so, and not both.
         difference: Largest difference of a probability.
+        feature_error: Largest distance of a feature vector from the classifier's, as a share of that one's length.
     """
 
     pictures: int
@@ -54,17 +78,18 @@ class Measure:
     others: int
     lost: int
     won: int
+    known: int
+    known_otherwise: int
     difference: float
+    feature_error: float
 
     def __add__(self, other: "Measure") -> "Measure":
         """Of both sets of pictures together."""
+        counts = ("pictures", "right", "others", "lost", "won", "known", "known_otherwise")
         return Measure(
-            pictures=self.pictures + other.pictures,
-            right=self.right + other.right,
-            others=self.others + other.others,
-            lost=self.lost + other.lost,
-            won=self.won + other.won,
+            **{name: getattr(self, name) + getattr(other, name) for name in counts},
             difference=float(np.maximum(self.difference, other.difference)),  # NaN stays NaN
+            feature_error=float(np.maximum(self.feature_error, other.feature_error)),
         )
 
     @property
@@ -76,6 +101,11 @@ class Measure:
     def agreement(self) -> float:
         """Share of first answers that are the classifier's."""
         return 1 - self.others / self.pictures
+
+    @property
+    def known_agreement(self) -> float:
+        """Share of the pictures that are known to both it and the classifier, or to neither."""
+        return 1 - self.known_otherwise / self.pictures
 
     @property
     def drop(self) -> float:
@@ -112,47 +142,61 @@ def load(paths: Sequence[Path], size: int, aspect: images.Aspect) -> np.ndarray:
     return np.stack(list(map_ordered(look, paths, cores())))
 
 
-def measure(answer: Answer, pictures: Pictures) -> Measure:
+def measure(answer: Answer, pictures: Pictures, reference: Reference) -> Measure:
     """Compares a model's answers with the evaluated classifier's and with the truth."""
-    answers = answer(pictures.pixels)
-    best, expected = answers.argmax(axis=1), pictures.expected.argmax(axis=1)
-    right, was_right = best == pictures.classes, expected == pictures.classes
+    probabilities, features = answer(pictures.pixels)
+    expected = reference.head.probabilities(pictures.features)
+    best, expected_best = probabilities.argmax(axis=1), expected.argmax(axis=1)
+    right, was_right = best == pictures.classes, expected_best == pictures.classes
+    known = reference.known(probabilities, features)
+    lengths = np.linalg.norm(pictures.features, axis=1)
+    errors = np.linalg.norm(features - pictures.features, axis=1) / np.maximum(lengths, np.finfo(np.float32).tiny)
     return Measure(
-        pictures=len(answers),
+        pictures=len(probabilities),
         right=int(right.sum()),
-        others=int((best != expected).sum()),
+        others=int((best != expected_best).sum()),
         lost=int((was_right & ~right).sum()),
         won=int((right & ~was_right).sum()),
-        difference=float(np.abs(answers - pictures.expected).max()),
+        known=int(known.sum()),
+        known_otherwise=int((known != reference.known(expected, pictures.features)).sum()),
+        difference=float(np.abs(probabilities - expected).max()),
+        feature_error=float(errors.max()),
     )
 
 
 def require_same(name: str, found: Measure, tolerance: float) -> None:
-    """A format whose numbers are float32 gives the evaluated classifier's probabilities, but for rounding.
+    """A format whose numbers are float32 gives the evaluated classifier's probabilities and features, but for rounding.
 
     Raises:
-        ModelError: One differs by more than `tolerance`.
+        ModelError: A probability differs by more than `tolerance`, or a feature vector by more than this share of it.
     """
     if not found.difference <= tolerance:
         raise ModelError(
             f"{name} differs from the evaluated classifier by {found.difference:.3g}, over {tolerance:g}", _OTHER
         )
+    if not found.feature_error <= tolerance:
+        raise ModelError(
+            f"{name} has features that differ from those that were evaluated by {found.feature_error:.3g} of their "
+            f"length, over {tolerance:g}",
+            _OTHER,
+        )
 
 
 def require_agreement(name: str, found: Measure, max_disagreement: float) -> None:
-    """The first answers are the evaluated classifier's.
+    """The first answers are the evaluated classifier's, and what is known to it is known.
 
     One picture may always differ: two classes can be all but equally probable, and one of 200 tells nothing of 0.2 %.
 
     Raises:
         ModelError: More than the share `max_disagreement` of them is not, and more than one.
     """
-    if found.others > max(1, max_disagreement * found.pictures):
-        raise ModelError(
-            f"{name} answers {found.others:,} of {found.pictures:,} test pictures otherwise than the evaluated "
-            f"classifier, over {max_disagreement:.2%}",
-            _OTHER,
-        )
+    for differing, verb in ((found.others, "answers"), (found.known_otherwise, "knows")):
+        if differing > max(1, max_disagreement * found.pictures):
+            raise ModelError(
+                f"{name} {verb} {differing:,} of {found.pictures:,} test pictures otherwise than the evaluated "
+                f"classifier, over {max_disagreement:.2%}",
+                _OTHER,
+            )
 
 
 def require_accurate(name: str, found: Measure, max_drop: float) -> None:
@@ -172,16 +216,28 @@ def require_accurate(name: str, found: Measure, max_drop: float) -> None:
 
 
 def tflite(model: Path) -> Answer:
-    """A TFLite file, run on all processors."""
-    engine = Engine(model)
-    return lambda pixels: np.stack(list(map_ordered(engine, pixels, cores())))
+    """A TFLite file that ends in a dense layer, run on all processors."""
+    features = TFLiteGraph(model.read_bytes(), model.name).features()
+    assert features is not None, f"{model.name} does not end in a dense layer"
+    engine = Engine(model, [features])
+
+    def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = map_ordered(lambda image: engine.tensors(image, features), pixels, cores())
+        probabilities, vectors = zip(*found, strict=True)
+        return np.stack(probabilities), np.stack(vectors)
+
+    return run
 
 
 def batched(answer: Answer) -> Answer:
     """A model that takes many pictures at once, given some at a time."""
-    return lambda pixels: np.concatenate(
-        [answer(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)]
-    )
+
+    def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = [answer(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)]
+        probabilities, features = zip(*parts, strict=True)
+        return np.concatenate(probabilities), np.concatenate(features)
+
+    return run
 
 
 def milliseconds(model: Path, threads: int, repeats: int = 15) -> float:

@@ -76,8 +76,8 @@ def answer(model: Path) -> Answer:
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
 
-    def run(pixels: np.ndarray) -> np.ndarray:
-        probabilities: np.ndarray = session.run(["probabilities"], {"images": pixels})[0]
-        return probabilities
+    def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        probabilities, features = session.run(["probabilities", "features"], {"images": pixels})
+        return probabilities, features
 
     return run

@@ -29,7 +29,8 @@ import numpy as np
 from imageloom import graphs
 from imageloom.engine import Engine, cores, map_ordered
 from imageloom.errors import ModelError
-from imageloom.export.tflite import Graph, take_pixels
+from imageloom.export.tflite import take_pixels
+from imageloom.tflite_editor import Graph
 
 _RANGES = 50  # pictures on which the ranges of the numbers inside are found
 
@@ -107,7 +108,6 @@ def lines(found: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _with_ranges(source: bytes, pixels: np.ndarray) -> Graph:
     graph = Graph(source)
-    graph.widen()
     for tensor, (least, most) in _ranges(graph, pixels).items():
         graph.set_range(tensor, least, most)
     return graph

@@ -166,11 +166,11 @@ def _resize(image: Any, size: Any) -> Any:
 
 
 def answer(saved_model: Path) -> Answer:
-    """What `serving_default` says."""
-    signature = graphs.tensorflow().saved_model.load(str(saved_model)).signatures["serving_default"]
+    """What `features` says, whose probabilities are those of `serving_default`."""
+    signature = graphs.tensorflow().saved_model.load(str(saved_model)).signatures["features"]
 
-    def run(pixels: np.ndarray) -> np.ndarray:
-        probabilities: np.ndarray = signature(images=pixels)["probabilities"].numpy()
-        return probabilities
+    def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        answer = signature(images=pixels)
+        return answer["probabilities"].numpy(), answer["features"].numpy()
 
     return run

@@ -3,8 +3,9 @@
 models/export/ gets `saved_model/`, `model.tflite` and, as `export.formats` asks, `model_float16.tflite`,
 `model_int8.tflite` and `model.onnx`: all take uint8[N, S, S, 3] RGB as images.py delivers it, with scaling and
 normalisation inside, and give float32[N, K]. Beside them stand `labels.txt`, `head.npz` (the last layer) and `ood.npz`
-(what measures how far a picture is from those of training); `model.json` tells programs how to run it all. Every format
-is tried on test pictures, and the stage fails when one does not answer as the classifier that was evaluated.
+(what measures how far a picture is from those of training) and `trained_on.npz` (which pictures these were);
+`model.json` tells programs how to run it all. Every format is tried on test pictures, and the stage fails when one does
+not answer as the classifier that was evaluated.
 """
 
 import shutil
@@ -16,13 +17,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from imageloom import card, console, files, graphs, tables
+from imageloom import card, console, files, graphs, tables, trained_on
 from imageloom.export import check, metadata, onnx, quantise, saved_model, tflite
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
+from imageloom.ood import Detector
 from imageloom.params import StageParams
 from imageloom.recipes.head import Head, class_numbers, read_about
+from imageloom.tflite_editor import Graph
 from imageloom.tflite_graph import TFLiteGraph
+from imageloom.trained_on import TrainedOn
 
 Format = Literal["float32", "float16", "int8", "onnx"]
 FILES = {
@@ -39,6 +43,8 @@ _TITLES = {
     "saved_model": "SavedModel",
     "onnx": "ONNX",
 }
+
+_SHARES = ("accuracy", "agreement", "known_agreement")  # of `check.Measure`, told in model.json and in export.csv
 
 
 class Params(StageParams):
@@ -58,7 +64,11 @@ class Params(StageParams):
         default=1e-3, gt=0, lt=1, description="largest difference of a probability where numbers stay float32"
     )
     max_disagreement: float = Field(
-        default=0.002, ge=0, lt=1, description="largest share of other first answers than the evaluated classifier's"
+        default=0.002,
+        ge=0,
+        lt=1,
+        description="largest share of other first answers than the evaluated classifier's, and of pictures that are "
+        "known to one of them only",
     )
     max_accuracy_drop: float = Field(
         default=0.01, ge=0, lt=1, description="by how much less int8 may be right than the evaluated classifier"
@@ -71,7 +81,7 @@ class _Sources:
 
     backbone: dict[str, Any]
     about: dict[str, Any]
-    head: Head  # tempered
+    reference: check.Reference
     rows: list[dict[str, Any]]  # of the split
     paths: Paths
 
@@ -89,9 +99,9 @@ class _Sources:
         return FeatureStore(self.paths.features).read([row["id"] for row in rows])
 
     def test_pictures(self, rows: Sequence[dict[str, Any]]) -> check.Pictures:
-        """Test pictures and what the evaluated classifier, calibrated, says of them."""
+        """Test pictures, and on what the classifier was evaluated."""
         classes = class_numbers(self.about, rows)
-        return check.Pictures(self.pixels(rows), classes, self.head.probabilities(self.features(rows)))
+        return check.Pictures(self.pixels(rows), classes, self.features(rows))
 
 
 def run(params: Params, paths: Paths) -> None:
@@ -118,38 +128,40 @@ def _read(paths: Paths) -> _Sources:
     backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
     about = read_about(paths.classifier)
     head = Head.load(paths.classifier / "head.npz").tempered(about["calibration"]["temperature"])
-    return _Sources(backbone, about, head, tables.read(paths.split, tables.SPLIT, "split").to_pylist(), paths)
+    reference = check.Reference(head, Detector.load(paths.classifier / "ood.npz"), about["known"])
+    return _Sources(backbone, about, reference, tables.read(paths.split, tables.SPLIT, "split").to_pylist(), paths)
 
 
 def _write_small(sources: _Sources, folder: Path) -> None:
     labels = "".join(f"{spec['label']}\n" for spec in sources.about["classes"])
     files.write_text(folder / metadata.LABELS_FILE, labels)
-    sources.head.save(folder / "head.npz")
+    sources.reference.head.save(folder / "head.npz")
     shutil.copyfile(sources.paths.classifier / "ood.npz", folder / "ood.npz")
+    TrainedOn.load(sources.paths.classifier / trained_on.FILE).save(folder / trained_on.FILE)
 
 
 def _write_models(sources: _Sources, formats: Sequence[str], params: Params, folder: Path) -> None:
-    paths = sources.paths
+    paths, head = sources.paths, sources.reference.head
     content = (paths.backbone / "backbone.tflite").read_bytes()
-    _write_tflite(tflite.classifier(content, sources.head), sources, folder / FILES["float32"])
+    _write_tflite(tflite.classifier(content, head), sources, folder / FILES["float32"])
     if "float16" in formats:
-        graph = tflite.classifier(content, sources.head)
+        graph = tflite.classifier(content, head)
         graph.halve()
         _write_tflite(graph, sources, folder / FILES["float16"])
     module = graphs.tensorflow().saved_model.load(str(paths.backbone / "saved_model"))
     looks_at = saved_model.Input(sources.backbone["image_size"], sources.about["input"]["aspect"])
-    saved_model.write(folder / "saved_model", module, sources.head, looks_at, folder / metadata.LABELS_FILE)
+    saved_model.write(folder / "saved_model", module, head, looks_at, folder / metadata.LABELS_FILE)
     if "int8" in formats:
         rows = sources.side("train", params.representative)
         pictures = quantise.Representative(sources.pixels(rows), sources.features(rows))
         graph = quantise.backbone(content, pictures)
-        graph.set_ends(graph.input, tflite.add_head(graph, sources.head))
+        graph.set_ends(graph.input, tflite.add_head(graph, head))
         _write_tflite(graph, sources, folder / FILES["int8"])
     if "onnx" in formats:
         onnx.write(folder / FILES["onnx"], folder / "saved_model")
 
 
-def _write_tflite(graph: tflite.Graph, sources: _Sources, target: Path) -> None:
+def _write_tflite(graph: Graph, sources: _Sources, target: Path) -> None:
     """With TFLite Metadata and labels, so that others' tools can open it."""
     labels = [spec["label"] for spec in sources.about["classes"]]
     about = metadata.About(
@@ -173,10 +185,11 @@ def _measure(sources: _Sources, formats: Sequence[str], params: Params, folder: 
     found = {}
     for name in formats:
         answer = _answer(name, folder / FILES[name])
-        found[name] = check.measure(answer, pictures)
+        found[name] = check.measure(answer, pictures, sources.reference)
         if name == "int8":
             for start in range(params.check, len(rows), params.check):  # not all in memory at once
-                found[name] += check.measure(answer, sources.test_pictures(rows[start : start + params.check]))
+                more = sources.test_pictures(rows[start : start + params.check])
+                found[name] += check.measure(answer, more, sources.reference)
             check.require_accurate(_TITLES[name], found[name], params.max_accuracy_drop)
         else:
             check.require_agreement(_TITLES[name], found[name], params.max_disagreement)
@@ -205,7 +218,7 @@ def _describe(sources: _Sources, measures: dict[str, check.Measure], folder: Pat
         if path.suffix == ".tflite":
             entry |= _tensors(path)
         entry |= {"known": about["known"], "temperature": temperature, "bytes": _size(path)}
-        formats[name] = entry | {"accuracy": round(found.accuracy, 4), "agreement": round(found.agreement, 4)}
+        formats[name] = entry | {share: round(getattr(found, share), 4) for share in _SHARES}
     return {
         "format": card.FORMAT,
         "version": digests[FILES["float32"]][:12],
@@ -214,6 +227,7 @@ def _describe(sources: _Sources, measures: dict[str, check.Measure], folder: Pat
         "input": {"size": backbone["image_size"], **about["input"]},
         "temperature": temperature,
         "formats": formats,
+        "trained_on": trained_on.FILE,
         "files": digests,
         "backbone": {key: backbone[key] for key in ("module", "licence", "sha256")},
     }
@@ -233,11 +247,12 @@ def _size(path: Path) -> int:
 
 def _report(formats: dict[str, Any], measures: dict[str, check.Measure], paths: Paths) -> None:
     """Writes reports/export.csv, and says what was made and how fast it is."""
-    columns = ["format", "file", "bytes", "pictures", "accuracy", "agreement"]
+    columns = ["format", "file", "bytes", "pictures", *_SHARES, "known", "feature_error"]
     rows = []
     for name, found in measures.items():
         entry = formats[name]
-        rows.append([name, entry["file"], entry["bytes"], found.pictures, entry["accuracy"], entry["agreement"]])
+        row = [name, entry["file"], entry["bytes"], found.pictures, *(entry[share] for share in _SHARES)]
+        rows.append([*row, round(found.known / found.pictures, 4), round(found.feature_error, 4)])
         line = (
             f"export: {_TITLES[name]}, {entry['bytes'] / 1e6:.1f} MB: {found.accuracy:.1%} right on {found.pictures:,} "
             f"test pictures, {found.agreement:.1%} as evaluated"

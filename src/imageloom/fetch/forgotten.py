@@ -65,7 +65,7 @@ class Forgotten:
         if what == "url":
             self.urls.add(value)
         elif what == "host":
-            self.hosts.add(value.lower())
+            self.hosts.update(_spellings(value.lower()))
         else:
             self.pictures[value.lower()] = FORGOTTEN
 
@@ -90,6 +90,18 @@ class Forgotten:
         """Whether a host is one of those that were forgotten, or below one."""
         parts = name.rpartition(":")[0].split(".") if re.search(r":\d+$", name) else name.split(".")
         return name in self.hosts or any(".".join(parts[start:]) in self.hosts for start in range(len(parts)))
+
+
+def _spellings(name: str) -> set[str]:
+    """A host's name as people write it and as it goes over the wire: lists have either, in any script."""
+    from yarl import URL
+
+    try:
+        url = URL(f"http://{name}")
+    except ValueError:
+        return {name}
+    port = f":{url.explicit_port}" if url.explicit_port is not None else ""
+    return {name, *(f"{host}{port}" for host in (url.host, url.raw_host) if host and ":" not in host)}
 
 
 def erase(ledger: Ledger, forgotten: Forgotten, raw: Path) -> int:

@@ -48,8 +48,8 @@ class Limits:
         contact: How to reach them.
         obey_robots: Whether to ask for nothing that a host's robots.txt refuses.
         obey_opt_out: Whether to take no picture sent with `noai`, `noimageai` or `noindex`.
-        allow_hosts: What may be asked although it is inside; see `netguard`.
-        allow_ports: Ports that may be asked beside `netguard.PORTS`.
+        allow_hosts: What may be asked although it is inside; see `netguard.allowance`.
+        allow_ports: Ports of all other hosts that may be asked beside `netguard.PORTS`.
     """
 
     concurrency: int = 24
@@ -231,26 +231,37 @@ class Http:
         for hop in range(MAX_REDIRECTS + 1):
             try:
                 url = url.join(URL(link)) if url else URL(link)
-                self._guard.check(url)
-            except (BlockedAddressError, ValueError) as fault:
-                return _blocked(fault, hop)
-            host = self._host(url)
-            if wish.robots:
-                refused = await self._refused(host, url)
-                if refused is not None:
-                    return refused
-            async with host.gate:
-                await host.turn()
-                async with self._places:
-                    answer = await self._once(url, wish)
-            if answer.retry_after:
-                host.pause(min(answer.retry_after, self._limits.longest_wait))
+            except ValueError as fault:
+                answer = _blocked(fault)
+            else:
+                answer = await self._hop(url, wish)
+            if hop and answer.status is Status.BLOCKED_ADDRESS:
+                return replace(answer, error=f"after a redirect: {answer.error}", attempts=1)
             fresh = min(fresh, answer.fresh_until)  # of what led there as well as of what is there
             if not answer.leads_to:
                 return replace(answer, fresh_until=fresh) if hop else answer
             link = answer.leads_to
         assert answer is not None
         return replace(answer, leads_to="", error=f"more than {MAX_REDIRECTS} redirects")
+
+    async def _hop(self, url: "URL", wish: _Wish) -> Fetched:
+        """Asks one address, if it may be asked."""
+        try:
+            self._guard.check(url)
+        except (BlockedAddressError, ValueError) as fault:
+            return _blocked(fault)
+        host = self._host(url)
+        if wish.robots:
+            refused = await self._refused(host, url)
+            if refused is not None:
+                return refused
+        async with host.gate:
+            await host.turn()
+            async with self._places:
+                answer = await self._once(url, wish)
+        if answer.retry_after:
+            host.pause(min(answer.retry_after, self._limits.longest_wait))
+        return answer
 
     def _host(self, url: "URL") -> _Host:
         origin = url.origin()
@@ -333,16 +344,16 @@ class Http:
             return Fetched(fault.status, **about, error=fault.message)
 
 
-def _blocked(fault: Exception, hop: int) -> Fetched:
+def _blocked(fault: Exception) -> Fetched:
     what = fault.message if isinstance(fault, BlockedAddressError) else f"not a valid address: {fault}"
-    return Fetched(Status.BLOCKED_ADDRESS, error=f"leads to what is {what}" if hop else what, attempts=min(hop, 1))
+    return Fetched(Status.BLOCKED_ADDRESS, error=what, attempts=0)
 
 
 def _fault(fault: Exception, limits: Limits) -> Fetched:
     import aiohttp
 
     if isinstance(fault, BlockedAddressError):
-        return _blocked(fault, 0)
+        return _blocked(fault)
     if isinstance(fault, aiohttp.SocketTimeoutError):
         return Fetched(Status.TIMEOUT, error=f"nothing came for {limits.idle_timeout:g} s", passing=True)
     if isinstance(fault, TimeoutError):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-HostPort = tuple[str, int | None]
+HostPort = tuple[str, int | None]  # None: at every port
+NetworkPort = tuple[Network, int | None]
 
 PORTS = (80, 443, 8080, 8443)
 
@@ -72,16 +73,16 @@ class BlockedAddressError(ImageloomError):
 
 @dataclass(frozen=True)
 class Guard:
-    """What may be asked.
+    """What may be asked: what is listed, inside or not, at its port or at every one; and what is outside, at `ports`.
 
     Args:
-        hosts: Hosts that may be asked although they are inside, each at one port, or at any where that is None.
-        networks: Networks whose addresses may be asked although they are inside.
+        hosts: Hosts that are listed, by the name or the address that stands in what is asked.
+        networks: Networks that are listed: whatever is in them, and names that stand for it.
         ports: Where all other hosts may be asked.
     """
 
     hosts: frozenset[HostPort] = frozenset()
-    networks: tuple[Network, ...] = ()
+    networks: tuple[NetworkPort, ...] = ()
     ports: frozenset[int] = frozenset(PORTS)
 
     @classmethod
@@ -91,10 +92,15 @@ class Guard:
         Raises:
             ValueError: An entry is no host, host:port or network.
         """
-        allowed = [allowance(text) for text in allow_hosts]
-        hosts = frozenset(entry for entry in allowed if isinstance(entry, tuple))
-        networks = tuple(entry for entry in allowed if not isinstance(entry, tuple))
-        return cls(hosts, networks, frozenset((*PORTS, *allow_ports)))
+        hosts: set[HostPort] = set()
+        networks: list[NetworkPort] = []
+        for text in allow_hosts:
+            place, port = allowance(text)
+            if isinstance(place, str):
+                hosts.add((place, port))
+            else:
+                networks.append((place, port))
+        return cls(frozenset(hosts), tuple(networks), frozenset((*PORTS, *allow_ports)))
 
     def check(self, url: "URL") -> None:
         """Checks an address as it is written.
@@ -109,25 +115,44 @@ class Guard:
         host, port = url.raw_host or "", url.port or 0
         if self.names(host, port):
             return
-        if port not in self.ports:
-            raise BlockedAddressError(f"port {port} is not one of scrape.allow_ports")
         address = _literal(host)
         if address is not None:
-            self.check_address(address)
+            self.check_address(address, host, port)
+        elif port not in self.ports and not self.networks:  # else what the name stands for decides
+            raise _other_port(host, port)
 
-    def check_address(self, address: Address) -> None:
-        """Checks what a host's name stands for.
+    def check_address(self, address: Address, host: str, port: int) -> None:
+        """Checks an address that a connection would be made to.
+
+        Args:
+            address: The address.
+            host: What stands for it in what is asked: a name, or itself.
+            port: The port.
 
         Raises:
-            BlockedAddressError: It is inside, and not listed.
+            BlockedAddressError: It is inside, or the port is another service's, and nothing that is listed allows it.
         """
+        if any(address in network and only in (None, port) for network, only in self.networks):
+            return
         what = inside(address)
-        if what and not any(address in network for network in self.networks):
-            raise BlockedAddressError(f"{address} is {what}, and not one of scrape.allow_hosts")
+        if what:
+            who = f"{address} is" if _plain(host) == str(address) else f"{host} is {address}, which is"
+            raise BlockedAddressError(f"{who} {what}; {_unless_listed(host, port)}")
+        if port not in self.ports:
+            raise _other_port(host, port)
 
     def names(self, host: str, port: int) -> bool:
         """Whether the host is listed by its name."""
         return bool(self.hosts) and bool({(_plain(host), port), (_plain(host), None)} & self.hosts)
+
+
+def _other_port(host: str, port: int) -> BlockedAddressError:
+    return BlockedAddressError(f"port {port} may be another service's; {_unless_listed(host, port)}")
+
+
+def _unless_listed(host: str, port: int) -> str:
+    """Says what to list so that this is asked, and nothing else."""
+    return "asked only if scrape.allow_hosts has " + (f"[{host}]:{port}" if ":" in host else f"{_plain(host)}:{port}")
 
 
 def inside(address: Address) -> str | None:
@@ -143,16 +168,18 @@ def inside(address: Address) -> str | None:
     return None if public else "reserved"
 
 
-def allowance(text: str) -> HostPort | Network:
-    """One entry of `scrape.allow_hosts`: a host, a host:port, or a network such as 10.0.0.0/8.
+def allowance(text: str) -> tuple[str | Network, int | None]:
+    """One entry of `scrape.allow_hosts`: a host or a network such as 10.0.0.0/8, with the one port after it, if any.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: It is neither.
     """
     from yarl import URL
 
-    if "/" in text:
-        return ip_network(text)
+    base, slash, rest = text.partition("/")
+    if slash:
+        length, colon, port = rest.partition(":")
+        return ip_network(f"{base}/{length}"), _port(port) if colon else None
     try:
         return _plain(str(ip_address(text))), None
     except ValueError:
@@ -162,6 +189,12 @@ def allowance(text: str) -> HostPort | Network:
     if url != url.origin() or url.raw_user is not None or not (":" in host or _NAME.fullmatch(host)):
         raise ValueError("must be a host, a host:port, or a network such as 10.0.0.0/8")
     return host, url.explicit_port
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 16):
+        raise ValueError(f"{text!r} is not a port")
+    return int(text)
 
 
 def checked_resolver(guard: Guard, inner: "AbstractResolver | None" = None) -> "AbstractResolver":
@@ -184,7 +217,7 @@ def checked_resolver(guard: Guard, inner: "AbstractResolver | None" = None) -> "
             answers = await self._inner.resolve(host, port, family)
             if not guard.names(host, port):
                 for answer in answers:  # one address inside beside others outside is how names are rebound
-                    guard.check_address(ip_address(answer["host"]))
+                    guard.check_address(ip_address(answer["host"]), host, port)
             return answers
 
         async def close(self) -> None:

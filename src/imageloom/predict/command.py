@@ -59,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST",
-        help="ask a host, host:port or network although it is inside, such as localhost:8000; may be repeated",
+        help="ask this host or network although it is inside, on every port or, as in localhost:8000, on one; "
+        "may be repeated",
     )
     _add_model_arguments(parser)
 

@@ -170,9 +170,8 @@ def _fetch(client: "Client", url: str) -> bytes:
     fetched = client.get(url)
     if fetched.status not in GOOD:
         reason = fetched.error or str(fetched.status)
-        # The guard speaks of a crawl's parameters; here an option lets an address through.
-        for parameter in ("scrape.allow_hosts", "scrape.allow_ports"):
-            reason = reason.replace(parameter, "those of --allow-host")
+        # The guard speaks of a crawl's parameter; here an option lets an address through.
+        reason = reason.replace("if scrape.allow_hosts has", "with --allow-host")
         raise ImageError(reason, "not_image")
     return fetched.body
 

@@ -52,6 +52,8 @@ def wish(model: Predictor) -> Wish:
     Raises:
         RequestError: 400, it asks for what cannot be.
     """
+    if not request.query_string:
+        return Wish()
     return Wish(top_k(len(model.labels)), class_index(model, "expected"), truth("heatmap"), truth("preview"))
 
 

@@ -89,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST",
-        help="a host, host:port or network that may be fetched from although it is inside; may be repeated",
+        help="fetch from this host or network although it is inside, on every port or, as in localhost:8000, on one; "
+        "may be repeated",
     )
     group.add_argument(
         "--trusted-proxy",

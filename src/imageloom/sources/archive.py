@@ -28,7 +28,10 @@ class Archive(Source):
         default=None, description="Encoding of the names in it where it does not say so, such as gbk."
     )
     max_unpacked: int = Field(
-        default=20_000_000_000, ge=1, description="Give up a compressed tar that unpacks to more bytes than this."
+        default=20_000_000_000,
+        ge=1,
+        le=10**15,
+        description="Give up a compressed tar that unpacks to more bytes than this.",
     )
     author: str | None = Field(default=None, description="Who made the pictures.")
     licence: str | None = Field(default=None, description="What allows their use.")
@@ -42,9 +45,9 @@ class Archive(Source):
         return self
 
     def classes(self, context: Context) -> tuple[str, ...]:
-        """The folders inside, or the one class given; none for a pool."""
+        """The folders inside, or the one class given."""
         if self.pool:
-            return ()
+            return (UNLABELLED,)
         if self.class_name is not None:
             return (known_class(self.class_name, context, f"{context.where}.class_name"),)
         with self.opened(context):

@@ -24,9 +24,12 @@ class Commons(SearchSource):
     kind: Literal["commons"] = Field(description="Pictures of Wikimedia Commons.")
     base: Address = Field(default="https://commons.wikimedia.org/w/api.php", description="Address of its Action API.")
     width: int | None = Field(
-        default=960, ge=1, description="Take them scaled down to this many pixels across; null takes the originals."
+        default=960,
+        ge=1,
+        le=100_000,
+        description="Take them scaled down to this many pixels across; null takes the originals.",
     )
-    page_size: int = Field(default=50, ge=1, le=500, description="Pictures an answer; 50 is what all may ask for.")
+    page_size: int = Field(default=50, ge=1, le=500, description="Pictures an answer; all may ask for 500.")
 
     def query(self, term: str) -> Query:
         """The first page's parameters."""

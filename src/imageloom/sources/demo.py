@@ -13,6 +13,7 @@ from imageloom.console import say
 from imageloom.sources.demo_gallery import AUTHOR, CLASSES, DEFAULT_PORT, LICENCE, DemoGallery, photographs
 from imageloom.sources.gallery import Gallery
 from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
+from imageloom.sources.values import Pictures
 
 
 class Demo(Source):
@@ -20,7 +21,7 @@ class Demo(Source):
 
     kind: Literal["demo"] = Field(description="The embedded gallery of solar cells.")
     port: int = Field(default=DEFAULT_PORT, ge=1, le=65535, description="Where to serve it.")
-    limit: int | None = Field(default=None, ge=1, description="Show so many pictures of each class; all if not given.")
+    limit: Pictures | None = Field(default=None, description="Show so many pictures of each class; all if not given.")
 
     def classes(self, context: Context) -> tuple[str, ...]:
         """Its two classes."""

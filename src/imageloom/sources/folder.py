@@ -33,11 +33,11 @@ class Folder(Source):
     licence: str | None = Field(default=None, description="What allows their use.")
 
     def classes(self, context: Context) -> tuple[str, ...]:
-        """The names of the folders, in NFC; none for a pool."""
-        if storage.is_storage(self.path):
-            storage.filesystem(self.path, self._where(context))
-            return () if self.pool else tuple(dict.fromkeys(name for name, _ in self._stored(context)))
-        return tuple(dict.fromkeys(name for name, _ in self._folders(context) if name != UNLABELLED))
+        """The names of the folders, in NFC."""
+        if not storage.is_storage(self.path):
+            return tuple(dict.fromkeys(name for name, _ in self._folders(context)))
+        storage.filesystem(self.path, self._where(context))
+        return (UNLABELLED,) if self.pool else tuple(dict.fromkeys(name for name, _ in self._stored(context)))
 
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Every file below the classes' folders, by class and path."""

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Discriminator, Field, PrivateAttr, Tag, mod
 from imageloom.errors import DataError
 from imageloom.params import folder_safe
 from imageloom.sources.page import is_selector
-from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
-from imageloom.sources.values import Encoding, OneOrMore
+from imageloom.sources.source import Candidate, Context, GetPage, Source, gave_nothing, known_class
+from imageloom.sources.values import Encoding, OneOrMore, Pages, Pictures
 from imageloom.sources.walk import Walk
 
 
@@ -59,17 +59,17 @@ class Gallery(Source):
     title: str = Field(default="alt", description="Attribute that holds the picture's title.")
     next: Selector | None = Field(default=None, description="CSS selector of the link to the next page.")
     page_count: Selector | None = Field(default=None, description="CSS selector of the text that says how many pages.")
-    pages: int | None = Field(default=None, ge=1, description="How many pages each class has, where it is known.")
+    pages: Pages | None = Field(default=None, description="How many pages each class has, where it is known.")
     page_address: str | None = Field(
         default=None,
         description="Address of a page, with {page}, such as `?page={page}`; alone, read until nothing new comes.",
     )
-    first_page: int = Field(default=1, ge=0, description="Number of the first page.")
+    first_page: int = Field(default=1, ge=0, le=1_000_000, description="Number of the first page.")
     page_step: int = Field(
-        default=1, ge=1, description="What to add for the next one; 20 where {page} counts pictures."
+        default=1, ge=1, le=10_000, description="What to add for the next one; 20 where {page} counts pictures."
     )
-    max_pages: int = Field(default=1000, ge=1, description="Read no more pages of a class than this.")
-    max_per_class: int | None = Field(default=None, ge=1, description="Take this many of each class; all if not given.")
+    max_pages: Pages = Field(default=1000, description="Read no more pages of a class than this.")
+    max_per_class: Pictures | None = Field(default=None, description="Take this many of each class; all if not given.")
     encoding: Encoding | None = Field(default=None, description="What pages are in that do not say it, such as gbk.")
     author: str | None = Field(default=None, description="Who made the pictures.")
     licence: str | None = Field(default=None, description="What allows their use; else the page's rel=license link.")
@@ -110,7 +110,7 @@ class Gallery(Source):
 
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """Every picture of every class's pages, in the pages' order."""
-        faults = []
+        faults: dict[str, DataError] = {}
         for name in self.classes(context):
             count = 0
             try:
@@ -122,10 +122,9 @@ class Gallery(Source):
                             self.turn()
                             break
             except DataError as fault:  # one dead page does not keep the other classes from being listed
-                faults.append(fault)
+                faults[name] = fault
         if faults:
-            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-            raise DataError(faults[0].message + more, faults[0].hint)
+            raise gave_nothing(faults)
 
     def _start_of(self, name: str) -> str:
         if isinstance(self.start, dict):

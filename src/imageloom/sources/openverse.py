@@ -17,7 +17,9 @@ class Openverse(SearchSource):
     licence_types: list[Literal["commercial", "modification"]] = Field(
         default=[], description="Take pictures whose licence allows this: commercial use, modification, or both."
     )
-    page_size: int = Field(default=20, ge=1, le=500, description="Pictures an answer; 20 is what all may ask for.")
+    page_size: int = Field(
+        default=20, ge=1, le=20, description="Pictures an answer; who does not log in may ask for 20."
+    )
     filters: dict[str, Annotated[str, Field(min_length=1)]] = Field(
         default={}, description="More of the interface's own parameters, such as `category: photograph`."
     )

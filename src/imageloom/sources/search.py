@@ -14,8 +14,8 @@ from imageloom.errors import DataError
 from imageloom.fetch.http import Http
 from imageloom.fetch.status import Status
 from imageloom.params import folder_safe
-from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
-from imageloom.sources.values import OneOrMore
+from imageloom.sources.source import Candidate, Context, GetPage, Source, gave_nothing, known_class
+from imageloom.sources.values import OneOrMore, Pictures
 
 # Licences by Creative Commons' own short names; `pdm` is all that is marked as in the public domain.
 Licence = Literal["by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd", "cc0", "pdm"]
@@ -70,7 +70,7 @@ class SearchSource(Source):
         default=["{class}"], description="What to search for: terms with {class} in them, or `class: terms` for each."
     )
     licences: list[Licence] = Field(default=[], description="Take pictures under one of these only; all if not given.")
-    max_per_class: int = Field(default=200, ge=1, description="Take this many pictures of each class.")
+    max_per_class: Pictures = Field(default=200, description="Take this many pictures of each class.")
 
     def query(self, term: str) -> Query:
         """What to ask first."""
@@ -101,7 +101,7 @@ class SearchSource(Source):
 
     async def candidates(self, context: Context, get: GetPage) -> AsyncIterator[Candidate]:
         """What the terms of every class find, class by class and term by term."""
-        faults = []
+        faults: dict[str, DataError] = {}
         for name in self.classes(context):
             seen: set[str] = set()
             count = 0
@@ -119,10 +119,9 @@ class SearchSource(Source):
                 if not count:
                     raise DataError(f"{context.where} ({self.kind}), class {name!r}: finds nothing", "try other terms")
             except DataError as fault:  # one class that is not found does not keep the others from being listed
-                faults.append(fault)
+                faults[name] = fault
         if faults:
-            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-            raise DataError(faults[0].message + more, faults[0].hint)
+            raise gave_nothing(faults)
 
     def _terms_of(self, name: str) -> list[str]:
         if isinstance(self.search, dict):
@@ -162,6 +161,8 @@ class SearchSource(Source):
             raise DataError(f"{where}: {self.base} allows no more requests now ({fetched.error})", hint)
         if fetched.status is not Status.OK:
             message = f"{where}: {address} answered {fetched.error or fetched.http_status}"
+            if fetched.status is Status.GONE:
+                raise DataError(message, "check base: it must be the interface's address")
             raise DataError(message, f"check {self.kind}'s parameters against what the interface allows")
         try:
             answer = json.loads(fetched.body)

@@ -1,6 +1,6 @@
 """What every kind of source has in common: its parameters, what it is told, and what it yields."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from pydantic import Field
 from imageloom.errors import DataError
 from imageloom.fetch.http import Fetched, Http
 from imageloom.params import UNLABELLED, StageParams, folder_safe, nearest
+
+MOST_NAMED = 5  # classes, in one message
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Source(StageParams):
     kind: str = Field(description="What kind of source this is.")
 
     def classes(self, context: Context) -> tuple[str, ...]:
-        """The classes that this source lists pictures of; raises what can be told before anything is fetched.
+        """The classes that this source lists pictures of, `UNLABELLED` for a pool.
+
+        It raises what can be told before anything is fetched.
 
         Raises:
             DataError: The source cannot be read, or names a class that `params.yaml` does not.
@@ -118,3 +122,17 @@ def known_class(name: str, context: Context, named_by: str) -> str:
         hint = nearest(name, context.classes)
         raise DataError(f"{named_by}: no class {name!r} in params.yaml", f"{hint} (or add it to `classes`)")
     return name
+
+
+def gave_nothing(faults: Mapping[str, DataError]) -> DataError:
+    """One fault for all the classes of a source that gave nothing: the first one's, with the names of the others.
+
+    Args:
+        faults: What went wrong, by class.
+    """
+    first = next(iter(faults.values()))
+    others = [repr(name) for name in faults][1:]
+    if not others:
+        return first
+    more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+    return DataError(f"{first.message}; and nothing of {', '.join(others[:MOST_NAMED])}{more}", first.hint)

@@ -15,6 +15,7 @@ from imageloom.params import UNLABELLED, nearest
 from imageloom.sources import local, storage
 from imageloom.sources.lists import SUFFIXES, Meaning, Record, read_list
 from imageloom.sources.source import Candidate, Context, GetPage, Source, known_class
+from imageloom.sources.values import Pictures
 
 DEFAULT = "data/urls"
 
@@ -38,7 +39,7 @@ class Urls(Source):
     columns: dict[Meaning, Annotated[str, Field(min_length=1)]] = Field(
         default={}, description="Names of columns by meaning: url, class, page, title, author, licence."
     )
-    max_per_class: int | None = Field(default=None, ge=1, description="Take this many of each class; all if not given.")
+    max_per_class: Pictures | None = Field(default=None, description="Take this many of each class; all if not given.")
     storage: list[Annotated[str, AfterValidator(_prefix)]] = Field(
         default=[], description="What addresses in storages may begin with, such as `s3://my-bucket/`; else http only."
     )
@@ -68,7 +69,10 @@ class Urls(Source):
     def _listing(self, context: Context) -> Iterator[Candidate]:
         seen: dict[str, set[str]] = {}
         left_out: Counter[str] = Counter()
-        for named, path in self._lists(context):
+        lists = self._lists(context)
+        empty = []
+        for named, path in lists:
+            record = None
             for record in self._records(path, context):
                 name = named or self._class_of(record, path, context)
                 if named is None and context.classes and name not in (*context.classes, UNLABELLED):
@@ -82,6 +86,13 @@ class Urls(Source):
                         continue
                     taken.add(record["url"])
                 yield self._candidate(record, name, path, context)
+            if record is None:
+                empty.append(PurePosixPath(path).name)
+        if empty:
+            message = f"{self._where(context)}: no address in {', '.join(empty)}"
+            if len(empty) == len(lists):
+                raise DataError(message, "write one address a line")
+            warn(message)
         if left_out:
             first = next(iter(left_out))
             hint = nearest(first, context.classes)

@@ -3,7 +3,7 @@
 import codecs
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 
 def is_encoding(name: str) -> bool:
@@ -25,6 +25,10 @@ def _several(value: object) -> object:
 
 
 Encoding = Annotated[str, AfterValidator(_encoding)]
+
+# Who writes more has mistyped: no site has so many pages, and no disk holds so many pictures.
+Pages = Annotated[int, Field(ge=1, le=1_000_000)]
+Pictures = Annotated[int, Field(ge=1, le=100_000_000)]
 
 # Of a list of texts: one may be given without the brackets.
 OneOrMore = BeforeValidator(_several)
