@@ -1,7 +1,7 @@
-"""`make bench-train`, second part: how long `imageloom make` takes from its start to the files on disk, and its memory.
+"""`make bench-train`, second part: what `imageloom make` takes from its start to the files on disk.
 
-On the demo's 2,223 pictures in two folders, every run a process of its own: from nothing with the default recipe and with
-the last layer alone, and again when a hundredth more pictures have come. Memory is that of the largest process.
+On the demo's 2,223 pictures in two folders, every run a process of its own: from nothing with the default recipe and
+with the last layer alone, and again when a hundredth more pictures have come. Memory is the largest process's.
 """
 
 import importlib.metadata

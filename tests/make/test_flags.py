@@ -61,7 +61,6 @@ def test_a_recipe_that_is_named_wins_and_says_what_it_has_no_use_for():
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--do_data_augmentation"], "--do_data_augmentation"),
         (["--rotation_range", "40", "--zoom_range=0.2"], "--rotation_range, --zoom_range"),
         (["--distribution_strategy", "mirrored"], "--distribution_strategy"),
         (["--use_mixed_precision=true"], "--use_mixed_precision"),
@@ -72,6 +71,14 @@ def test_a_flag_without_meaning_says_so_in_one_line(words, named):
     assert [note.split(": ")[:1] for note in wish.notes] == [[named]]
     assert "no meaning any more" in wish.notes[0]
     assert wish.sections == read().sections
+
+
+def test_augmentation_is_other_looks_at_each_picture():
+    assert read().sections["embed"] == read("--horizontal_flip").sections["embed"] == {"views": []}
+    wish = read("--do_data_augmentation")
+    assert wish.sections["embed"] == {"views": ["mirror", "zoom"]}
+    assert wish.notes[0].startswith("--do_data_augmentation: trained on other looks")
+    assert read("--do_data_augmentation", "--nohorizontal_flip").sections["embed"] == {"views": ["zoom"]}
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,7 @@ def read(arguments: argparse.Namespace) -> Wish:
     recipe = arguments.recipe or ("head" if given else "probe")
     sections = {
         "backbone": _backbone(arguments),
+        "embed": {"views": _views(arguments)},
         "clean": {"min_side": 1},
         "split": {
             "method": "stratified",
@@ -199,6 +200,13 @@ def _backbone(arguments: argparse.Namespace) -> dict[str, Any]:
         module = str(Path(module).expanduser().resolve())
     asked = {"image_size": arguments.image_size, "features": arguments.features}
     return {"module": module} | {name: value for name, value in asked.items() if value is not None}
+
+
+def _views(arguments: argparse.Namespace) -> list[str]:
+    """What augmentation is on features that are kept: other looks at each picture, to train on as well."""
+    if not arguments.do_data_augmentation:
+        return []
+    return ["zoom"] if arguments.horizontal_flip is False else ["mirror", "zoom"]
 
 
 def _recipe(arguments: argparse.Namespace, recipe: str) -> dict[str, Any]:
@@ -221,11 +229,13 @@ def _notes(arguments: argparse.Namespace, recipe: str, given: Sequence[str]) -> 
         notes.append(
             f"{names}: trained with the recipe head; the default, probe, needs none of it and is mostly better"
         )
+    views = _views(arguments)
+    if views:
+        notes.append(f"--do_data_augmentation: trained on other looks at each picture, too: {', '.join(views)}")
     altered = [flag for flag in _AUGMENTATION if getattr(arguments, flag) is not None]
-    altered += [flag for flag in ("do_data_augmentation", "horizontal_flip") if getattr(arguments, flag)]
     if altered:
         flags = ", ".join(f"--{flag}" for flag in altered)
-        notes.append(f"{flags}: no meaning any more: each picture is looked at once, and its features are kept")
+        notes.append(f"{flags}: no meaning any more: looks at a picture are the same in every epoch, and kept")
     if arguments.distribution_strategy or arguments.use_mixed_precision:
         both = ("distribution_strategy", "use_mixed_precision")
         flags = ", ".join(f"--{flag}" for flag in both if getattr(arguments, flag))

@@ -82,10 +82,11 @@ def class_folders(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Class and path of every file below the classes' folders, by both."""
+    classes = class_folders(folder)
     strays = sorted(one.name for one in folder.iterdir() if one.suffix.lower() in images.EXTENSIONS and one.is_file())
     if strays:
         console.warn(f"{len(strays):,} pictures in no class's folder are passed over, such as {strays[0]!r}")
-    for one in class_folders(folder):
+    for one in classes:
         name = _class_name(one)
         for file in files_below(one, folder):
             if local.is_undecodable(str(file)):
