@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from imageloom.recipes.probe import Data
+from imageloom.recipes.data import Data
 
 
 def blobs(classes: int, each: list[int], spread: float, seed: int = 0) -> Data:

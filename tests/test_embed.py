@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from projects import Project, picture
 
-from imageloom import embed, images
+from imageloom import embed, images, tables, train
 from imageloom.engine import Engine
 from imageloom.errors import DataError
-from imageloom.features import FeatureStore
+from imageloom.features import FeatureStore, key
 
 
 @pytest.fixture
@@ -152,3 +152,46 @@ def test_no_pictures_and_no_backbone_say_what_to_do(tmp_path):
     with pytest.raises(DataError, match="backbone") as fault:
         project.run("embed")
     assert "dvc repro" in fault.value.hint
+
+
+def test_views_are_stored_beside_and_only_what_is_new_is_computed(project, capsys):
+    project.add("warm", [picture("warm", seed, 40, height=60) for seed in range(4)])
+    project.run("embed")
+    parts = {path.name: path.read_bytes() for path in project.paths.features.glob("part-*")}
+    project.configure(embed={"views": ["mirror", "zoom"]})
+    project.run("embed")
+    store = FeatureStore(project.paths.features)
+    assert store.views() == ["mirror", "zoom"]
+    assert {name: (project.paths.features / name).read_bytes() for name in parts} == parts
+    engine = Engine(project.paths.backbone / "backbone.tflite")
+    for row in project.rows:
+        data = (project.paths.raw / row["path"]).read_bytes()
+        looks = {"": images.load(data, 32), "mirror": images.load(data, 32)[:, ::-1], "zoom": images.load(data, 40)}
+        looks["zoom"] = looks["zoom"][4:36, 4:36]
+        for view, pixels in looks.items():
+            assert np.array_equal(store.read([key(row["sha256"], view)])[0], engine(np.ascontiguousarray(pixels)))
+    capsys.readouterr()
+    project.add("cold", [picture("cold", 1)], crawl=1)
+    project.run("embed")
+    assert "embed: 1 new images embedded, 4 had" in capsys.readouterr().out
+    project.configure(embed={"views": ["mirror"]})
+    project.run("embed")
+    assert "5 dropped" in capsys.readouterr().out
+    assert store.views() == ["mirror"]
+
+
+def test_training_sees_the_views_and_answers_do_not(project):
+    project.configure(embed={"views": ["mirror"]}, split={"method": "stratified"})
+    for name in ("warm", "cold"):
+        project.add(name, [picture(name, seed) for seed in range(20)])
+    project.run("embed", "clean", "split", "train")
+    sides = train.read(tables.read(project.paths.split, tables.SPLIT, "split"), project.paths)[1]
+    store = FeatureStore(project.paths.features)
+    assert [len(data.views) for data in sides.values()] == [1, 1]
+    tiles = sides["train"].features.reshape(-1, 4, 4, 3)
+    assert sides["train"].views[0].reshape(-1, 4, 4, 3) == pytest.approx(tiles[:, :, ::-1], abs=1e-5)
+    seen = (project.paths.classifier / "head.npz").read_bytes()
+    project.configure(embed={}, split={"method": "stratified"})
+    project.run("embed", "train")
+    assert store.views() == []
+    assert (project.paths.classifier / "head.npz").read_bytes() != seen

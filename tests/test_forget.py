@@ -10,7 +10,7 @@ import pytest
 from test_scrape import from_site, gallery, manifest, picture, project, scrape, stored
 
 from imageloom import cli, tables
-from imageloom.features import FeatureStore
+from imageloom.features import FeatureStore, key
 from imageloom.fetch.forgotten import Forgotten
 from imageloom.files import Paths
 
@@ -57,6 +57,14 @@ def test_a_forgotten_picture_leaves_features_that_are_being_made_anew(crawled: P
     assert len(beside.ids()) == 3
 
 
+def test_a_forgotten_picture_leaves_no_view_of_it(crawled: Path) -> None:
+    store = embed(crawled)
+    store.append([(key(name, "mirror"), np.zeros(4, np.float32)) for name in store.ids()], 4)
+    assert forget(crawled, sha(RED)) == 0
+    assert not [name for name in store.ids() if name.startswith(sha(RED))]
+    assert len(store.ids()) == 6
+
+
 @pytest.mark.parametrize("by", ["url", "sha", "start of sha", "file name"])
 def test_a_forgotten_picture_leaves_everything_and_does_not_come_back(
     site: Any, crawled: Path, capsys: Any, by: str
@@ -66,9 +74,9 @@ def test_a_forgotten_picture_leaves_everything_and_does_not_come_back(
     name = names.get(by) or manifest(crawled)[0]["path"]
     assert forget(crawled, name, "--why", "the owner asked, politely") == 0
     rows = rows_of(crawled)
-    for key in ("cat/1.jpg", "dog/5.jpg"):
-        assert (rows[key]["status"], rows[key]["error"]) == ("opted_out", "forgotten on request")
-        assert [rows[key][column] for column in ("sha256", "path", "bytes", "width", "etag")] == [None] * 5
+    for place in ("cat/1.jpg", "dog/5.jpg"):
+        assert (rows[place]["status"], rows[place]["error"]) == ("opted_out", "forgotten on request")
+        assert [rows[place][column] for column in ("sha256", "path", "bytes", "width", "etag")] == [None] * 5
     assert {row["status"] for key, row in rows.items() if key not in ("cat/1.jpg", "dog/5.jpg")} == {"ok"}
     assert {row["used"] for row in rows.values()} == {True}
     assert not [path for path in stored(crawled) if sha(RED)[:20] in path]

@@ -4,11 +4,11 @@ import argparse
 import importlib
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imageloom import quiet
 from imageloom.errors import ImageloomError
 
 # A stage's name, in `dvc.yaml`, `params.yaml` and `flows` alike -> where its `Params` and `run(params, paths)` stand;
@@ -41,6 +41,8 @@ PURPOSES = {
 
 # Commands beside the stages -> module with `add_arguments(parser)` and `run(arguments)`, and what it is for.
 COMMANDS = {
+    "lr-find": ("imageloom.lr_find", "draw the loss of `train.recipe: head` against the learning rate; suggest a rate"),
+    "make": ("imageloom.make.command", "make a classifier of a folder of pictures, with make_image_classifier's flags"),
     "predict": ("imageloom.predict.command", "name what is on pictures"),
     "compare": ("imageloom.compare", "say whether one model is better than another, and end with a code that says so"),
     "serve": ("imageloom.serving.command", "answer predictions over HTTP, with a page to drop pictures on"),
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 when it ended well, 2 after an error that the user can mend, 130 after Ctrl-C.
     """
-    _quiet()
+    quiet.start_up()
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         command = _command(arguments)
@@ -160,17 +162,6 @@ def _describe(model: Any, indent: str = "  ") -> list[str]:
 def _fail(message: str, hint: str) -> int:
     sys.stderr.write(f"error: {message}\n" + (f"hint: {hint}\n" if hint else ""))
     return 2
-
-
-def _quiet() -> None:
-    """Silences what libraries say at start-up that a user can do nothing about."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # images.py has a limit of its own
-    for module in ("tensorflow", "tf_keras", "tensorflow_hub", "google", "mlflow", "jax", "PIL"):
-        warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,10 +15,14 @@ from pydantic import Field
 from imageloom import console, engine, files, images, tables
 from imageloom.engine import Engine, cores, map_ordered
 from imageloom.errors import DataError, ImageError
-from imageloom.features import PART, FeatureStore
+from imageloom.features import PART, FeatureStore, key, picture_of, view_of
 from imageloom.files import Paths
 from imageloom.images import Aspect
 from imageloom.params import StageParams
+
+View = Literal["mirror", "zoom"]
+
+_ZOOM = 0.8  # of a picture's side, that its middle has
 
 
 class Params(StageParams):
@@ -27,6 +31,11 @@ class Params(StageParams):
     aspect: Aspect = Field(
         default="crop",
         description="how a picture becomes square: `crop` its centre, `pad` with white, or `stretch`",
+    )
+    views: list[View] = Field(
+        default=[],
+        description="other looks at each picture, to train on as well: `mirror`, left and right swapped, which is not "
+        "for letters; `zoom`, its middle",
     )
     workers: int | None = Field(default=None, ge=1, le=256, description="threads; one per processor if not given")
 
@@ -45,14 +54,17 @@ def run(params: Params, paths: Paths) -> None:
     network = Engine(paths.backbone / "backbone.tflite")
     stored = FeatureStore(paths.features)
     store = stored.prepare(recipe)
-    dropped = store.keep_only(set(wanted))
+    looks = {key(name, view): path for name, path in wanted.items() for view in ("", *params.views)}
+    dropped = store.keep_only(set(looks))
     known, failed = set(store.ids()), {name: why for name, why in store.failed().items() if name in wanted}
-    new = {name: path for name, path in wanted.items() if name not in known and name not in failed}
+    new = {name: path for name, path in looks.items() if name not in known and picture_of(name) not in failed}
     newly_failed = _embed(store, new, network, params)
     store.write_failed(failed | newly_failed)
     stored.adopt(store)
+    looked_at = {picture_of(name) for name in new}
     console.say(
-        f"embed: {len(new) - len(newly_failed):,} new images embedded, {len(known):,} had their features already"
+        f"embed: {len(looked_at - newly_failed.keys()):,} new images embedded, "
+        f"{len(wanted.keys() - looked_at - failed.keys()):,} had their features already"
         + (f", {dropped:,} dropped" if dropped else "")
         + (f", {len(newly_failed):,} could not be opened" if newly_failed else "")
     )
@@ -77,7 +89,7 @@ def _recipe(params: Params, paths: Paths) -> dict[str, Any]:
     backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
     code = {module.__name__: files.sha256(Path(str(module.__file__))) for module in (images, engine)}
     libraries = {name: metadata.version(name) for name in ("ai-edge-litert", "numpy", "pillow")}
-    return {"backbone": backbone["sha256"], "aspect": params.aspect, **code, **libraries}
+    return {"backbone": backbone["sha256"], "aspect": params.aspect, "zoom": _ZOOM, **code, **libraries}
 
 
 def _embed(store: FeatureStore, new: dict[str, Path], network: Engine, params: Params) -> dict[str, str]:
@@ -87,7 +99,7 @@ def _embed(store: FeatureStore, new: dict[str, Path], network: Engine, params: P
     def work(item: tuple[str, Path]) -> tuple[str, np.ndarray | str]:
         name, path = item
         try:
-            return name, network(images.load(path.read_bytes(), network.size, params.aspect))
+            return name, network(_look(path.read_bytes(), view_of(name), network.size, params.aspect))
         except ImageError as fault:
             return name, str(fault)
         except OSError as fault:
@@ -99,7 +111,7 @@ def _embed(store: FeatureStore, new: dict[str, Path], network: Engine, params: P
             done += 1
             bar.update(done, note=f"{len(failed)} failed" if failed else "")
             if isinstance(result, str):
-                failed[name] = result
+                failed[picture_of(name)] = result
             else:
                 yield name, result
 
@@ -107,6 +119,16 @@ def _embed(store: FeatureStore, new: dict[str, Path], network: Engine, params: P
         for chunk in _chunks(new, PART):
             store.append(good(map_ordered(work, chunk, params.workers or cores())), network.output_length)
     return failed
+
+
+def _look(data: bytes, view: str, size: int, aspect: Aspect) -> np.ndarray:
+    """The picture as the network sees it, or another view of it: uint8[size, size, 3]."""
+    if view == "zoom":
+        larger = round(size / _ZOOM)
+        start = (larger - size) // 2
+        return images.load(data, larger, aspect)[start : start + size, start : start + size]
+    pixels = images.load(data, size, aspect)
+    return pixels[:, ::-1] if view == "mirror" else pixels
 
 
 def _chunks(new: dict[str, Path], size: int) -> Iterator[list[tuple[str, Path]]]:

@@ -32,8 +32,23 @@ def schema(length: int) -> pa.Schema:
     )
 
 
+def key(picture: str, view: str = "") -> str:
+    """Under what the vector of a picture is stored: its id; that of another view of it, such as mirrored, beside it."""
+    return f"{picture}:{view}" if view else picture
+
+
+def picture_of(stored: str) -> str:
+    """The id of the picture that a key is of."""
+    return stored.partition(":")[0]
+
+
+def view_of(stored: str) -> str:
+    """Which view a key is of; empty for the picture itself."""
+    return stored.partition(":")[2]
+
+
 class FeatureStore:
-    """Feature vectors by picture id.
+    """Feature vectors by picture id, and of other views of the pictures by `key`.
 
     Args:
         folder: Where the parts stand.
@@ -77,6 +92,10 @@ class FeatureStore:
     def ids(self) -> list[str]:
         """Ids of the stored pictures, in the order of storage."""
         return [name for part in self._parts() for name in self._table(part, ["id"])["id"].to_pylist()]
+
+    def views(self) -> list[str]:
+        """Names of the views that are stored beside the pictures, sorted."""
+        return sorted({view_of(name) for name in self.ids()} - {""})
 
     def append(self, vectors: Iterable[tuple[str, np.ndarray]], length: int) -> int:
         """Adds one part, and returns how many vectors went into it.

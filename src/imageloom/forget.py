@@ -9,7 +9,7 @@ from pathlib import Path
 from imageloom import params, tables
 from imageloom.console import counted, say
 from imageloom.errors import ImageloomError
-from imageloom.features import FeatureStore
+from imageloom.features import FeatureStore, picture_of
 from imageloom.fetch.forgotten import Forgotten, erase, remember
 from imageloom.fetch.ledger import Ledger, host
 from imageloom.fetch.netguard import allowance
@@ -130,7 +130,8 @@ def _drop_features(shas: set[str], paths: Paths) -> int:
     failed = store.failed()
     if failed.keys() & shas:
         store.write_failed({name: why for name, why in failed.items() if name not in shas})
-    return sum(one.keep_only(set(one.ids()) - shas) for one in (store, store.unfinished()))
+    stores = (store, store.unfinished())
+    return sum(one.keep_only({name for name in one.ids() if picture_of(name) not in shas}) for one in stores)
 
 
 def _say_who_saw(shas: set[str], paths: Paths) -> None:

@@ -45,6 +45,8 @@ class Detector:
         Args:
             features: float32[N, D].
         """
+        from scipy.linalg import eigh
+
         number, length = features.shape
         blocks = [slice(start, start + _ROWS) for start in range(0, number, _ROWS)]
         mean = sum(_of_length_one(features[rows].astype(np.float64)).sum(axis=0) for rows in blocks) / number
@@ -52,13 +54,14 @@ class Detector:
         for rows in blocks:
             centred = _of_length_one(features[rows].astype(np.float64)) - mean
             covariance += centred.T @ centred
-        variances, axes = np.linalg.eigh(covariance / number)  # from the smallest
+        covariance /= number
         kept = max(1, min(AXES, number // _SHARE, length - 1))
+        variances, axes = eigh(covariance, subset_by_index=(length - kept, length - 1))  # from the smallest
         return cls(
             mean.astype(np.float32),
-            np.ascontiguousarray(axes[:, ::-1][:, :kept], np.float32),
-            np.maximum(variances[::-1][:kept], _LEAST).astype(np.float32),
-            np.asarray(max(variances[::-1][kept:].sum(), _LEAST), np.float32),
+            np.ascontiguousarray(axes[:, ::-1], np.float32),
+            np.maximum(variances[::-1], _LEAST).astype(np.float32),
+            np.asarray(max(np.trace(covariance) - variances.sum(), _LEAST), np.float32),
         )
 
     def distances(self, features: np.ndarray) -> np.ndarray:

@@ -2,10 +2,22 @@
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
+
+
+def start_up() -> None:
+    """Silences what libraries say when they start that a user can do nothing about; to be called before any of them."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # images.py has a limit of its own
+    for module in ("tensorflow", "tf_keras", "tensorflow_hub", "google", "mlflow", "jax", "PIL"):
+        warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
 
 
 @contextmanager

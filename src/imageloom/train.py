@@ -1,17 +1,21 @@
 """Stage `train`: fits a classifier on the features of the training pictures, by the recipe `train.recipe`."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from imageloom import console, files, params, tables, trained_on
 from imageloom.errors import DataError
-from imageloom.features import FeatureStore
+from imageloom.features import FeatureStore, key
 from imageloom.files import Paths
 from imageloom.params import ClassSpec, StageParams
-from imageloom.recipes import classifier
-from imageloom.recipes.probe import Data, ProbeParams
+from imageloom.recipes import classifier, registry
+from imageloom.recipes.classifier import Classifier
+from imageloom.recipes.data import Data, Fitted
+from imageloom.recipes.dense import HeadParams
+from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams
 from imageloom.trained_on import TrainedOn
 
@@ -19,8 +23,12 @@ from imageloom.trained_on import TrainedOn
 class Params(StageParams):
     """Which recipe, its own parameters, and when its classifier shall not answer."""
 
-    recipe: Literal["probe"] = Field(default="probe", description="`probe`: logistic regression on the features")
+    recipe: registry.Name = Field(
+        default="probe",
+        description="`probe`: logistic regression on the features; `head`: a dense layer on them, epoch by epoch",
+    )
     probe: ProbeParams = Field(default=ProbeParams(), description="the probe's own parameters")
+    head: HeadParams = Field(default=HeadParams(), description="the head's own parameters")
     known: RejectionParams = Field(default=RejectionParams(), description="which pictures are answered as known")
 
 
@@ -31,10 +39,13 @@ def run(settings: Params, paths: Paths) -> None:
         DataError: The split names a class that the parameters do not know, or too few.
     """
     table = tables.read(paths.split, tables.SPLIT, "split")
-    classes = _classes(table["class"].to_pylist(), params.load_classes(paths.params))
-    store = FeatureStore(paths.features)
-    sides = {side: _side(table, side, classes, store) for side in ("train", "validation")}
-    found, history = classifier.fit(sides["train"], sides["validation"], len(classes), settings.probe, settings.known)
+    classes, sides = read(table, paths)
+    recipe = registry.RECIPES[settings.recipe]
+    # On one thread: sums come out the same whatever the number of cores, and on matrices as small as these, threads
+    # that wait for each other on a busy machine make minutes of seconds.
+    with threadpool_limits(1):
+        fitted = recipe(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe))
+        found = classifier.complete(fitted, sides["train"], sides["validation"], settings.known)
     with files.atomic_folder(paths.classifier) as folder:
         found.save(folder)
         TrainedOn.of(row["id"] for row in table.to_pylist() if row["side"] in sides).save(folder / trained_on.FILE)
@@ -42,21 +53,36 @@ def run(settings: Params, paths: Paths) -> None:
         about = {
             "recipe": settings.recipe,
             "classes": [{"name": spec.name, "label": spec.label} for spec in classes],
-            "input": {"aspect": store.made_by()["aspect"]},
+            "input": {"aspect": FeatureStore(paths.features).made_by()["aspect"]},
             **found.describe(),
         }
         files.write_json(folder / "classifier.json", about)
+    history = fitted.history
     files.write_csv(paths.reports / "history.csv", list(history[0]), [list(row.values()) for row in history])
-    _say(found, history, {side: len(data.classes) for side, data in sides.items()}, settings)
+    _say(fitted, found, sides, settings)
 
 
-def _say(
-    found: classifier.Classifier, history: list[dict[str, Any]], pictures: dict[str, int], settings: Params
-) -> None:
-    chosen = next(row for row in history if row["chosen"])
+def read(table: Any, paths: Paths) -> tuple[list[ClassSpec], dict[str, Data]]:
+    """The classes, and the pictures of the sides `train` and `validation`.
+
+    Args:
+        table: The split.
+        paths: Of the project.
+
+    Raises:
+        DataError: The split names a class that the parameters do not know, or too few.
+    """
+    classes = _classes(table["class"].to_pylist(), params.load_classes(paths.params))
+    store = FeatureStore(paths.features)
+    return classes, {side: _side(table, side, classes, store) for side in ("train", "validation")}
+
+
+def _say(fitted: Fitted, found: Classifier, sides: dict[str, Data], settings: Params) -> None:
+    row = next(row for row in fitted.history if row["chosen"])
+    chosen = ", ".join(f"{name} = {value:g}" for name, value in fitted.chosen.items())
     console.say(
-        f"train: {settings.recipe} on {pictures['train']:,} pictures, C = {chosen['C']:g}; "
-        f"{chosen['validation_accuracy']:.1%} right on {pictures['validation']:,} validation pictures"
+        f"train: {settings.recipe} on {len(sides['train'].classes):,} pictures, {chosen}; "
+        f"{row['validation_accuracy']:.1%} right on {len(sides['validation'].classes):,} validation pictures"
     )
     known = found.known
     console.say(
@@ -91,5 +117,10 @@ def _classes(found: list[str], given: list[ClassSpec]) -> list[ClassSpec]:
 def _side(table: Any, side: str, classes: list[ClassSpec], store: FeatureStore) -> Data:
     number = {spec.name: index for index, spec in enumerate(classes)}
     rows = [row for row in table.to_pylist() if row["side"] == side]
-    labels = np.array([number[row["class"]] for row in rows])
-    return Data(store.read([row["id"] for row in rows]), labels)
+    ids = [row["id"] for row in rows]
+    return Data(
+        store.read(ids),
+        np.array([number[row["class"]] for row in rows], int),
+        np.array([row["group"] for row in rows]),
+        tuple(store.read([key(name, view) for name in ids]) for view in store.views()),
+    )

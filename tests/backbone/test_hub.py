@@ -157,6 +157,13 @@ def test_a_tflite_graph_that_answers_otherwise_than_the_module_is_refused(tiles_
     assert not (tmp_path / "project" / "models" / "backbone").exists()
 
 
+def test_other_modules_give_their_last_layer(tiles_module, tmp_path):
+    project = Project(tmp_path, backbone={"module": str(tiles_module), "image_size": 32, "features": "multi"})
+    with pytest.raises(ModelError, match="of its last layer only") as fault:
+        project.run("backbone")
+    assert "features: last" in fault.value.hint
+
+
 def test_a_picture_size_that_does_not_fit_is_told(tiles_module, tmp_path):
     with pytest.raises(ModelError, match="does not take pictures of 64 x 64") as fault:
         made(tmp_path / "project", str(tiles_module), image_size=64)

@@ -17,7 +17,7 @@ CHINA = Path(sklearn.__file__).parent / "datasets/images/china.jpg"  # a palace 
 
 @pytest.fixture(scope="module")
 def classifier():
-    return mobilenet_v2.build(mobilenet_v2.find_weights(), 224, head=True)
+    return mobilenet_v2.build(mobilenet_v2.find_weights(), 224, "names")
 
 
 def top(classifier, path: Path, number: int) -> list[int]:
@@ -39,6 +39,29 @@ def test_its_numbers_are_those_that_were_recorded(classifier):
     features = mobilenet_v2.build(mobilenet_v2.find_weights(), 224)(pixels).numpy()[0]
     assert features[:5] == pytest.approx([0.02365, 0.59396, 0.17429, 0, 1.34629], abs=1e-3)
     assert features.mean() == pytest.approx(0.56474, abs=1e-3)
+
+
+def test_multi_has_earlier_layers_behind_the_last(classifier):
+    import tf_keras as keras
+
+    pixels = images.load(CHINA.read_bytes(), 224, "crop")[np.newaxis] / np.float32(255)
+    last, multi = (mobilenet_v2.build(mobilenet_v2.find_weights(), 224, gives) for gives in ("last", "multi"))
+    expansions = [classifier.get_layer(f"features.{block}.conv.0.1.relu").output for block in (14, 7, 4)]
+    maps = keras.Model(classifier.input, expansions)(pixels)
+    expected = np.concatenate([last(pixels).numpy(), *(each.numpy().mean(axis=(1, 2)) for each in maps)], axis=1)
+    assert [each.shape[1] for each in maps] == [14, 28, 56]
+    assert multi(pixels).shape == (1, 1280 + 576 + 192 + 144)
+    assert np.abs(multi(pixels).numpy() - expected).max() < 1e-4
+    joined = keras.Model(multi.input, multi.get_layer("joined").output)(pixels).numpy()
+    assert joined.shape == (1, 7, 7, 2192)  # one map is pooled: what each place adds can be told
+    assert np.abs(joined.mean(axis=(1, 2)) - expected).max() < 1e-4
+
+
+def test_multi_refuses_a_size_whose_layers_do_not_fit():
+    with pytest.raises(ModelError, match="240 x 240 do not divide") as fault:
+        mobilenet_v2.build(mobilenet_v2.find_weights(), 240, "multi")
+    assert "multiple of 32" in fault.value.hint
+    assert mobilenet_v2.build(mobilenet_v2.find_weights(), 240, "last").output_shape == (None, 1280)
 
 
 def test_with_colours_swapped_it_would_not(classifier):

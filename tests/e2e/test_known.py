@@ -16,8 +16,10 @@ from imageloom.errors import ImageError
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
 from imageloom.predictor import TFLITE, Predictor
-from imageloom.recipes.classifier import Classifier, fit
-from imageloom.recipes.probe import Data, ProbeParams
+from imageloom.recipes import probe
+from imageloom.recipes.classifier import Classifier, complete
+from imageloom.recipes.data import Data
+from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams
 
 pytestmark = pytest.mark.slow
@@ -68,7 +70,8 @@ def folds(demo: Clone, rows: list[dict], actual: np.ndarray) -> list[Fold]:
     for fold in range(FOLDS):
         test, validation = fold_of == fold, fold_of == (fold + 1) % FOLDS
         sides = [Data(vectors[side], actual[side]) for side in (~(test | validation), validation)]
-        found.append(Fold(test, fit(*sides, 2, ProbeParams(c=[strength]), RejectionParams())[0]))
+        fitted = probe.fit(*sides, 2, ProbeParams(c=[strength]))
+        found.append(Fold(test, complete(fitted, *sides, RejectionParams())))
     return found
 
 

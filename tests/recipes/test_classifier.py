@@ -5,10 +5,12 @@ import pytest
 from blobs import blobs
 
 from imageloom.ood import Detector
-from imageloom.recipes.calibration import temperature
-from imageloom.recipes.classifier import fit
+from imageloom.recipes import probe
+from imageloom.recipes.calibration import temperature, tempered
+from imageloom.recipes.classifier import complete
+from imageloom.recipes.data import Data
 from imageloom.recipes.head import Head
-from imageloom.recipes.probe import Data, ProbeParams
+from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams, max_distance
 
 
@@ -19,17 +21,18 @@ def sides() -> tuple[Data, Data]:
 
 def test_what_it_says_of_itself_is_so(sides, tmp_path):
     train, validation = sides
-    found, history = fit(train, validation, 3, ProbeParams(), RejectionParams(target_precision=0.9, least_share=0.2))
+    fitted = probe.fit(train, validation, 3, ProbeParams())
+    found = complete(fitted, train, validation, RejectionParams(target_precision=0.9, least_share=0.2))
     about = found.describe()
-    chosen = next(row for row in history if row["chosen"])
-    assert about["fitted"] == {"C": chosen["C"]}
-    raw = found.head.probabilities(validation.features)
-    assert about["calibration"] == {"temperature": temperature(raw, validation.classes)}
+    assert about["fitted"] == fitted.chosen
+    assert about["calibration"] == {"temperature": temperature(fitted.fresh, validation.classes)}
     assert about["calibration"]["temperature"] != 1
-    own = raw[np.arange(90), validation.classes]
-    assert -np.log(own).mean() == pytest.approx(chosen["validation_loss"], rel=1e-5)  # the head is uncalibrated
-    calibrated = found.head.tempered(found.temperature).probabilities(validation.features)
-    assert np.array_equal(calibrated.argmax(axis=1), raw.argmax(axis=1))
+    assert found.head is fitted.head  # uncalibrated
+    calibrated = tempered(fitted.fresh, found.temperature)
+    assert np.array_equal(calibrated.argmax(axis=1), fitted.fresh.argmax(axis=1))
+    by_head = found.head.tempered(found.temperature).probabilities(validation.features)
+    of_it = tempered(found.head.probabilities(validation.features), found.temperature)
+    assert np.abs(by_head - of_it).max() < 1e-4
     known = about["known"]
     answered = calibrated.max(axis=1) >= known["min_confidence"]
     answered &= found.detector.distances(validation.features) <= known["max_distance"]

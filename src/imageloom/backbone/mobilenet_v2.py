@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,13 @@ STD = (0.229, 0.224, 0.225)
 
 # Expansion, output channels, repeats, stride of the first: table 2 of the paper.
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+# Blocks whose expansions `multi` has beside the last layer: those before the picture is halved for the third, fourth
+# and fifth time.
+_JOINED = (4, 7, 14)
+_STRIDE = 32  # pixels of the picture for one place of the last map, along a side
+
+Gives = Literal["last", "multi", "names"]
 
 
 def find_weights() -> Path:
@@ -52,18 +59,30 @@ def find_weights() -> Path:
     return found[0]
 
 
-def build(weights: Path, size: int, head: bool = False) -> Any:
+def build(weights: Path, size: int, gives: Gives = "last") -> Any:
     """Builds the network with its weights.
+
+    With `multi` the maps of three earlier layers stand beside the last: what each block expands before it halves the
+    picture, averaged down to the last map's places. So the mean of their join is the mean of each, one map is pooled
+    as with `last`, and what each place adds to an answer can still be told.
 
     Args:
         weights: The checkpoint, see `find_weights`.
         size: Side of the pictures it takes, in pixels.
-        head: Also builds ImageNet's classifier, to check the network by what it names.
+        gives: `last`, the last layer's features; `multi`, those of earlier layers behind them; `names`, the logits of
+            ImageNet's classes, to check the network by what it names.
 
     Returns:
-        A `tf_keras.Model` from float32[N, size, size, 3] RGB in [0, 1] to float32[N, 1280], or to float32[N, 1000]
-        logits with `head`.
+        A `tf_keras.Model` from float32[N, size, size, 3] RGB in [0, 1] to float32[N, 1280], [N, 2192] or [N, 1000].
+
+    Raises:
+        ModelError: The maps of `multi` do not fit into each other at this size.
     """
+    if gives == "multi" and size % _STRIDE:
+        raise ModelError(
+            f"pictures of {size} x {size} do not divide into the places of all layers",
+            f"set backbone.image_size to a multiple of {_STRIDE}, or `features: last`",
+        )
     graphs.tensorflow()
     import tf_keras as keras
 
@@ -76,8 +95,10 @@ def build(weights: Path, size: int, head: bool = False) -> Any:
         x = _block(x, keras, (index, expansion, channels, stride, residual))
     x = keras.layers.Conv2D(1280, 1, use_bias=False, name="features.18.0")(x)
     x = _norm_relu(x, keras, "features.18.1")
+    if gives == "multi":
+        x = keras.layers.Concatenate(name="joined")([x, *_earlier(keras, inputs, x)])
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    if head:
+    if gives == "names":
         x = keras.layers.Dense(1000, name="classifier.1")(x)
     model = keras.Model(inputs, x, name="mobilenet_v2_100")
     for layer in model.layers:
@@ -94,6 +115,15 @@ def _blocks() -> Iterator[tuple[int, int, int, bool]]:
             stride = first_stride if repeat == 0 else 1
             yield expansion, channels, stride, stride == 1 and before == channels
             before = channels
+
+
+def _earlier(keras: Any, inputs: Any, last: Any) -> Iterator[Any]:
+    """Maps of earlier layers, from the last to the first, averaged down to the places of the map `last`."""
+    network = keras.Model(inputs, last)
+    for index in reversed(_JOINED):
+        layer = network.get_layer(f"features.{index}.conv.0.1.relu").output
+        windows = int(layer.shape[1]) // int(last.shape[1])
+        yield keras.layers.AveragePooling2D(windows, name=f"features.{index}.pool")(layer)
 
 
 def _stem(x: Any, keras: Any) -> Any:

@@ -6,7 +6,7 @@ for one picture, and `backbone.json`, which tells size, length and origin. No la
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +30,11 @@ class Params(StageParams):
         min_length=1,
         description=f"`{PACKAGED}` (packaged weights), or a TF-Hub handle: an https address, a folder, a .tar.gz",
     )
+    features: Literal["last", "multi"] | None = Field(
+        default=None,
+        description="`last` layer, or `multi`, earlier layers beside it, which tell more of texture and small things; "
+        f"if not given, the most that the module can: {PACKAGED} can both, others `last`",
+    )
     image_size: int | None = Field(
         default=None,
         ge=32,
@@ -45,10 +50,13 @@ def run(params: Params, paths: Paths) -> None:
         ModelError: The module cannot be had, has been altered, or is no image feature vector.
     """
     size = params.image_size or hub.size_from(params.module)
+    features = params.features or ("multi" if params.module == PACKAGED else "last")
     with files.atomic_folder(paths.backbone) as folder:
         saved_model = folder / "saved_model"
         if params.module == PACKAGED:
-            _save_packaged(saved_model, size)
+            _save_packaged(saved_model, size, features)
+        elif features == "multi":
+            raise ModelError(f"{params.module} gives the features of its last layer only", "set `features: last`")
         else:
             hub.fetch(params.module, saved_model, paths.root)
         length = _convert(saved_model, folder / "backbone.tflite", size)
@@ -56,6 +64,7 @@ def run(params: Params, paths: Paths) -> None:
             "module": params.module,
             "image_size": size,
             "features": length,
+            "layers": features,
             "licence": mobilenet_v2.LICENCE if params.module == PACKAGED else None,
             "sha256": files.sha256(folder / "backbone.tflite"),
         }
@@ -63,9 +72,9 @@ def run(params: Params, paths: Paths) -> None:
     console.say(f"backbone: {params.module}, {size} x {size} pixels to {length:,} features")
 
 
-def _save_packaged(target: Path, size: int) -> None:
+def _save_packaged(target: Path, size: int, features: mobilenet_v2.Gives) -> None:
     weights = mobilenet_v2.find_weights()
-    graphs.save(graphs.reusable(mobilenet_v2.build(weights, size)), target)
+    graphs.save(graphs.reusable(mobilenet_v2.build(weights, size, features)), target)
 
 
 def _convert(saved_model: Path, target: Path, size: int) -> int:

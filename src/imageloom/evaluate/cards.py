@@ -53,6 +53,7 @@ def model_card(outcome: Outcome, slices: Sequence[Slice], paths: Paths) -> dict[
         "recipe": about["recipe"],
         "aspect": about["input"]["aspect"],
         "fitted": about.get("fitted", {}),
+        "cross_validated": about.get("cross_validated", False),
         "temperature": about["calibration"]["temperature"],
         "bounds": about["known"],
         "backbone": backbone,

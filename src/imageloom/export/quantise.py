@@ -8,7 +8,7 @@ Four things keep it right, so that head, temperature, distances and thresholds h
   the features' spread in place of 0.31.
 - A tensor's range is the upper quartile of those that single pictures have, not the widest: an outlier is cut off,
   where it would make all other numbers coarse.
-- So do the pooling and the classifier: a thousandth of the work, and the mean of 49 coarse numbers is a fine one.
+- So do the pooling and the classifier: a thousandth of the work, and the mean of many coarse numbers is a fine one.
 - Behind the last quantised layer each of the D channels gets the line that best gives back its float feature, found on
   the representative pictures: the bias correction of Nagel et al. 2019, "Data-Free Quantization Through Weight
   Equalization and Bias Correction", section 4.2, with a slope, since rounding adds noise that a slope below 1 damps.
@@ -40,6 +40,9 @@ _QUARTILE = 0.75
 # noise that is low enough: with 0.15 no accuracy was lost on two sets, with 0.25 two points on a third.
 _FLOAT_SHARES = (0.08, 0.25)
 _LOW_NOISE = 0.2
+
+# What makes features of the layers' maps, by averaging and joining.
+_POOLING = ("AVERAGE_POOL_2D", "CONCATENATION", "MEAN")
 
 _PRIOR = 10  # pictures that a slope of 1 is worth
 
@@ -112,8 +115,7 @@ def _with_ranges(source: bytes, pixels: np.ndarray) -> Graph:
 
 def _quantise(graph: Graph, share: float) -> bytes:
     """In int8, kernels with a scale per channel, from float32[1, S, S, 3] in [0, 1] to float32[1, D]."""
-    pool = [one for one in graph.operators[-1:] if graph.name(one) == "MEAN"]
-    stay = [graph.tensor_name(one.outputs[0]) for one in (*_leading(graph, share), *pool)]
+    stay = [graph.tensor_name(one.outputs[0]) for one in (*_leading(graph, share), *_pooling(graph))]
     try:
         return graphs.quantised(graph.to_bytes(), set(stay))
     except Exception as fault:  # TensorFlow's own ways to refuse a graph
@@ -129,6 +131,17 @@ def _leading(graph: Graph, share: float) -> list[Any]:
     sizes = {place: int(np.prod(graph.tensor(graph.operators[place].outputs[0]).shape)) for place in layers}
     last = min(layers, key=lambda place: (sizes[place], -place)) if layers else len(within) - 1
     return graph.operators[: last + 1] if any(each) else []
+
+
+def _pooling(graph: Graph) -> list[Any]:
+    """The operators that make the features of the layers' maps."""
+    found, todo = [], [graph.output]
+    while todo:
+        maker = graph.maker(todo.pop())
+        if maker is not None and graph.name(maker) in _POOLING:
+            found.append(maker)
+            todo += maker.inputs
+    return found
 
 
 def _ranges(graph: Graph, pixels: np.ndarray) -> dict[int, tuple[float, float]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from imageloom.ood import Detector
-from imageloom.recipes import calibration, probe, rejection
+from imageloom.recipes import calibration, rejection
+from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.head import Head
-from imageloom.recipes.probe import Data, ProbeParams
 from imageloom.recipes.rejection import Known, RejectionParams
 
 
@@ -20,7 +20,8 @@ class Classifier:
         temperature: What its logits are divided by to be calibrated.
         detector: Of pictures that are unlike the training pictures.
         known: The bounds of what is answered.
-        fitted: What was chosen on validation: `C`.
+        fitted: What was chosen on validation, such as `C`.
+        cross_validated: Whether the head was fitted on validation pictures too.
     """
 
     head: Head
@@ -28,6 +29,7 @@ class Classifier:
     detector: Detector
     known: Known
     fitted: dict[str, Any]
+    cross_validated: bool
 
     def save(self, folder: Path) -> None:
         """Writes `head.npz`, uncalibrated, and `ood.npz`."""
@@ -38,34 +40,27 @@ class Classifier:
         """What classifier.json holds of it."""
         return {
             "fitted": self.fitted,
+            "cross_validated": self.cross_validated,
             "calibration": {"temperature": self.temperature},
             "known": self.known.to_dict(),
         }
 
 
-def fit(
-    train: Data, validation: Data, classes: int, probing: ProbeParams, rejecting: RejectionParams
-) -> tuple[Classifier, list[dict[str, Any]]]:
-    """Fits head, temperature, detector and bounds.
+def complete(fitted: Fitted, train: Data, validation: Data, params: RejectionParams) -> Classifier:
+    """Joins to a head its temperature, its detector and its bounds.
 
     Args:
-        train: What head and detector are fitted on; every class is there.
-        validation: What C, temperature and bounds are chosen on.
-        classes: K, the number of classes.
-        probing: Of the recipe.
-        rejecting: Of the bounds.
-
-    Returns:
-        The classifier, and one row for each C that was tried.
+        fitted: What a recipe gave for the same pictures.
+        train: What the detector is fitted on.
+        validation: What temperature and bounds are chosen on.
+        params: Of the bounds.
     """
-    head, history = probe.fit(train, validation, classes, probing)
-    temperature = calibration.temperature(head.probabilities(validation.features), validation.classes)
+    temperature = calibration.temperature(fitted.fresh, validation.classes)
     detector = Detector.fit(train.features)
     known = rejection.bounds(
-        head.tempered(temperature).probabilities(validation.features),
+        calibration.tempered(fitted.fresh, temperature),
         detector.distances(validation.features),
         validation.classes,
-        rejecting,
+        params,
     )
-    fitted = {"C": next(row["C"] for row in history if row["chosen"])}
-    return Classifier(head, temperature, detector, known, fitted), history
+    return Classifier(fitted.head, temperature, detector, known, fitted.chosen, fitted.cross_validated)

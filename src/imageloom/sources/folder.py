@@ -52,7 +52,7 @@ class Folder(Source):
     def _here(self, context: Context) -> Iterator[Candidate]:
         self._warn_of_strays(context)
         for name, folder in self._folders(context):
-            for file in _files(folder, context.root):
+            for file in files_below(folder, context.root):
                 address = local.place(file, context.root)
                 if local.is_undecodable(address):
                     warn(f"{address!a} is passed over: its name is not UTF-8; rename it")
@@ -127,10 +127,14 @@ class Folder(Source):
         return f"{context.where}.path: {self.path}"
 
 
-def _files(folder: Path, root: Path) -> Iterator[Path]:
+def files_below(folder: Path, root: Path) -> Iterator[Path]:
     """Every regular file below a folder, by path; what else lies there is told of.
 
     Links to folders are followed inside the folder only: what they lead to may be another class's.
+
+    Args:
+        folder: Whose files.
+        root: What paths are told below.
     """
     top = os.path.realpath(folder)
     seen = set()  # links are followed, but not round in a circle

@@ -1,0 +1,116 @@
+"""`imageloom make --image_dir DIR`: from a folder of pictures to a model, without a project of one's own.
+
+What `make_image_classifier` of TensorFlow Hub did, with its flags. It runs the stages of the pipeline in a project that
+it keeps in the cache, where DVC would run them; a stage that uses TensorFlow runs in a process of its own.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from imageloom import console, embed, graphs, params, split, train
+from imageloom.backbone import stage as backbone
+from imageloom.clean import stage as clean
+from imageloom.errors import ImageloomError
+from imageloom.export import stage as export
+from imageloom.files import Paths
+from imageloom.make import flags, held_out, pictures, project, summaries
+from imageloom.make.outputs import Targets
+from imageloom.make.project import Project
+from imageloom.make.worker import Worker
+
+_STAGES: dict[str, Any] = {
+    "backbone": backbone,
+    "embed": embed,
+    "clean": clean,
+    "split": split,
+    "train": train,
+    "export": export,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags of make_image_classifier, and a few of our own."""
+    flags.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Makes a classifier of the pictures in a folder, and says how right it is on some that were held out.
+
+    Returns:
+        0.
+
+    Raises:
+        ImageloomError: A flag, the pictures or the network are not as needed, the accuracy is lower than asked, or a
+            place cannot be written; then nothing was written.
+    """
+    began = time.monotonic()
+    folder = arguments.image_dir.expanduser().resolve()
+    targets = Targets.of(arguments)
+    wish = flags.read(arguments)
+    pictures.class_folders(folder)
+    targets.require_free(folder)
+    for note in wish.notes:
+        console.say(f"make: {note}")
+    kept = Path(arguments.cache_dir).expanduser().resolve() if arguments.cache_dir else None
+    with (
+        project.cache(kept) as cache,
+        project.opened(cache, folder, wish.sections["backbone"]) as work,
+        _told_as_flags(work.paths.root),
+    ):
+        work.write_params(wish.sections)
+        _make(work, folder, targets, arguments.assert_accuracy_at_least)
+    console.say(f"make: done in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+@contextmanager
+def _told_as_flags(root: Path) -> Iterator[None]:
+    """Has faults of the stages speak of flags, and of the cache where they speak of what stages made."""
+    try:
+        yield
+    except ImageloomError as fault:
+        hint = flags.as_flags(fault.hint)
+        if "dvc repro" in hint or "imageloom scrape" in hint:
+            hint = f"remove {root}, where this command keeps what it made, and run it again"
+        raise ImageloomError(flags.as_flags(fault.message), hint) from fault
+
+
+def _make(work: Project, folder: Path, targets: Targets, least: float | None) -> None:
+    """Runs the stages and writes what is asked for."""
+    paths = work.paths
+    with Worker() as first, Worker() as last:
+        with work.network_kept() as is_there:
+            if not is_there:
+                first.begin(run_stage, "backbone", work.network.root)
+            if targets.wants_model:
+                last.begin(get_ready)  # takes seconds, and of two processors one has nothing to do now
+            pictures.take_stock(folder, paths)
+            first.finish()
+        work.use_network()
+        for name in ("embed", "clean", "split", "train"):
+            run_stage(name, paths.root)
+        found = held_out.measure(paths)
+        console.say(f"make: {found}")
+        if least is not None:
+            found.require(least)
+        if targets.wants_model:
+            last.begin(run_stage, "export", paths.root)
+        if targets.summaries_dir:
+            last.begin(summaries.write, paths.reports / "history.csv", targets.summaries_dir)
+        last.finish()
+    targets.write(paths)
+
+
+def get_ready() -> None:
+    """Imports TensorFlow."""
+    graphs.tensorflow()
+
+
+def run_stage(name: str, root: Path) -> None:
+    """Runs a stage in the project `root`, by its params.yaml."""
+    paths = Paths(root)
+    _STAGES[name].run(params.load(name, _STAGES[name].Params, paths.params), paths)

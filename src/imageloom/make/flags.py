@@ -1,0 +1,253 @@
+"""The flags of make_image_classifier under their old names, and what they mean now.
+
+A flag that cannot mean anything any more is taken and told of in one line, so that an old script runs as it is.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imageloom.backbone.stage import PACKAGED
+from imageloom.errors import ImageloomError
+from imageloom.make.project import default_cache
+
+# Flags of a training by steps -> parameter of the recipe `head`, type, and the default that they had.
+STEPS: dict[str, tuple[str, Callable[[str], Any], float]] = {
+    "train_epochs": ("epochs", int, 5),
+    "batch_size": ("batch_size", int, 32),
+    "learning_rate": ("learning_rate", float, 0.005),
+    "momentum": ("momentum", float, 0.9),
+    "dropout_rate": ("dropout", float, 0.2),
+    "l1_regularizer": ("l1", float, 0.0),
+    "l2_regularizer": ("l2", float, 0.0001),
+}
+
+_SMOOTHING = 0.1  # that label_smoothing had
+
+# How a flag's number is told where its stage refuses it.
+_PARAMETERS = {f"train.head.{name}": f"--{flag}" for flag, (name, _, _) in STEPS.items()}
+_PARAMETERS |= {
+    "train.head.label_smoothing": "--label_smoothing",
+    "train.probe.label_smoothing": "--label_smoothing",
+    "backbone.image_size": "--image_size",
+    "backbone.features": "--features",
+    "backbone.module": "--tfhub_module",
+    "split.test": "--validation_split",
+    "split.validation": "--validation_split",
+}
+
+# Flags about pictures that are altered anew in each epoch -> type.
+_AUGMENTATION: dict[str, Callable[[str], Any]] = {
+    "rotation_range": int,
+    "width_shift_range": float,
+    "height_shift_range": float,
+    "shear_range": float,
+    "zoom_range": float,
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    Args:
+        sections: Of params.yaml.
+        notes: Lines that tell how flags were understood, or that they say nothing.
+    """
+
+    sections: dict[str, Any]
+    notes: list[str]
+
+
+class _Switch(argparse.Action):
+    """A flag that is on or off as absl has them: --x, --nox, --x=true, --x=false."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__([*option_strings, f"--no{dest}"], dest, nargs="?", metavar="true|false", **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        words = {None: True, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        word = values.lower() if isinstance(values, str) else None
+        if word not in words:
+            parser.error(f"argument {option}: {values!r} is neither true nor false")
+        setattr(namespace, self.dest, words[word] != (option == f"--no{self.dest}"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares them all, the old ones by their old names."""
+    asked = parser.add_argument_group("what to train on, and with")
+    asked.add_argument(
+        "--image_dir", type=Path, required=True, metavar="DIR", help="holds a folder of pictures for each class"
+    )
+    asked.add_argument(
+        "--tfhub_module",
+        default=PACKAGED,
+        metavar="MODULE",
+        help="an image feature vector of TF-Hub: an https address, a folder or a .tar.gz (default: %(default)s)",
+    )
+    asked.add_argument(
+        "--image_size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the pictures that it sees (default: the one in its name, or 224)",
+    )
+    asked.add_argument(
+        "--features",
+        choices=("last", "multi"),
+        help="what of the packaged network is trained on: its last layer, or earlier ones beside it (default: multi)",
+    )
+    asked.add_argument(
+        "--recipe",
+        choices=("probe", "head"),
+        help="`probe`: logistic regression; `head`: a layer trained step by step, as make_image_classifier did "
+        "(default: probe, or head where one of its flags is given)",
+    )
+    asked.add_argument(
+        "--validation_split",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="of each class's pictures, held out to measure on; half as many more choose settings "
+        "(default: %(default)s)",
+    )
+    _add_written(parser)
+    _add_steps(parser)
+    _add_without_meaning(parser)
+
+
+def _add_written(parser: argparse.ArgumentParser) -> None:
+    written = parser.add_argument_group("what is written")
+    for name, what in (
+        ("saved_model_dir", "the SavedModel, for TensorFlow Serving; other files that are there stay"),
+        ("tflite_output_file", "the TFLite file, for phones"),
+        ("labels_output_file", "the classes, one a line, in the order of the model's answers"),
+        ("export_dir", "all of these and more, as `imageloom predict --model` and `serve --model` take it"),
+        ("summaries_dir", "history.csv, what was tried in training; by epochs for TensorBoard, too"),
+    ):
+        metavar = "FILE" if name.endswith("file") else "DIR"
+        written.add_argument(f"--{name}", type=Path, metavar=metavar, help=what)
+    written.add_argument(
+        "--assert_accuracy_at_least",
+        type=float,
+        metavar="SHARE",
+        help="write nothing and end with code 2 where the share of right answers is lower",
+    )
+    written.add_argument(
+        "--cache_dir",
+        default=str(default_cache()),
+        metavar="DIR",
+        help="where features are kept, so that only new pictures cost something the next time; '' keeps nothing "
+        "(default: %(default)s)",
+    )
+
+
+def _add_steps(parser: argparse.ArgumentParser) -> None:
+    steps = parser.add_argument_group("of the recipe head")
+    for flag, (_, kind, default) in STEPS.items():
+        steps.add_argument(f"--{flag}", type=kind, metavar="N", help=f"(default: {default:g})")
+    steps.add_argument(
+        "--label_smoothing", type=float, metavar="SHARE", help=f"of the probe, too (default: {_SMOOTHING}; 0 of probe)"
+    )
+
+
+def _add_without_meaning(parser: argparse.ArgumentParser) -> None:
+    other = parser.add_argument_group("taken, and told of where they say nothing")
+    for name in ("do_fine_tuning", "do_data_augmentation", "horizontal_flip", "use_mixed_precision"):
+        other.add_argument(f"--{name}", action=_Switch)
+    for name, kind in _AUGMENTATION.items():
+        other.add_argument(f"--{name}", type=kind, metavar="N")
+    other.add_argument("--distribution_strategy", choices=("", "mirrored"))
+
+
+def read(arguments: argparse.Namespace) -> Wish:
+    """The parameters that the flags stand for.
+
+    Raises:
+        ImageloomError: A flag is out of its range, or asks for what there is not yet.
+    """
+    if arguments.do_fine_tuning:
+        raise ImageloomError(
+            "--do_fine_tuning: the network itself cannot be trained yet",
+            "leave it out: on features of several layers the default recipe does without in most cases",
+        )
+    if not 0 < arguments.validation_split < 0.6:
+        raise ImageloomError(
+            f"--validation_split must be over 0 and under 0.6, not {arguments.validation_split:g}", "0.2 is usual"
+        )
+    given = [flag for flag in STEPS if getattr(arguments, flag) is not None]
+    recipe = arguments.recipe or ("head" if given else "probe")
+    sections = {
+        "backbone": _backbone(arguments),
+        "embed": {"views": _views(arguments)},
+        "clean": {"min_side": 1},
+        "split": {
+            "method": "stratified",
+            "test": arguments.validation_split,
+            "validation": arguments.validation_split / 2,
+        },
+        "train": {"recipe": recipe, recipe: _recipe(arguments, recipe)},
+        "export": {"check": 100} | ({} if arguments.export_dir else {"formats": []}),
+    }
+    return Wish(sections, _notes(arguments, recipe, given))
+
+
+def _backbone(arguments: argparse.Namespace) -> dict[str, Any]:
+    module = arguments.tfhub_module
+    if module != PACKAGED and "://" not in module:
+        module = str(Path(module).expanduser().resolve())
+    asked = {"image_size": arguments.image_size, "features": arguments.features}
+    return {"module": module} | {name: value for name, value in asked.items() if value is not None}
+
+
+def _views(arguments: argparse.Namespace) -> list[str]:
+    """What augmentation is on features that are kept: other looks at each picture, to train on as well."""
+    if not arguments.do_data_augmentation:
+        return []
+    return ["zoom"] if arguments.horizontal_flip is False else ["mirror", "zoom"]
+
+
+def _recipe(arguments: argparse.Namespace, recipe: str) -> dict[str, Any]:
+    smoothing = arguments.label_smoothing
+    if recipe == "probe":
+        return {} if smoothing is None else {"label_smoothing": smoothing}
+    found = {name: default for name, _, default in STEPS.values()} | {
+        name: getattr(arguments, flag) for flag, (name, _, _) in STEPS.items() if getattr(arguments, flag) is not None
+    }
+    found["label_smoothing"] = _SMOOTHING if smoothing is None else smoothing
+    return found | {"optimiser": "sgd", "schedule": "constant", "balanced": False}
+
+
+def _notes(arguments: argparse.Namespace, recipe: str, given: Sequence[str]) -> list[str]:
+    notes = []
+    names = ", ".join(f"--{flag}" for flag in given)
+    if given and recipe == "probe":
+        notes.append(f"{names}: no meaning to the recipe probe, which takes no steps; --recipe head does")
+    elif given and arguments.recipe is None:
+        notes.append(
+            f"{names}: trained with the recipe head; the default, probe, needs none of it and is mostly better"
+        )
+    views = _views(arguments)
+    if views:
+        notes.append(f"--do_data_augmentation: trained on other looks at each picture, too: {', '.join(views)}")
+    altered = [flag for flag in _AUGMENTATION if getattr(arguments, flag) is not None]
+    if altered:
+        flags = ", ".join(f"--{flag}" for flag in altered)
+        notes.append(f"{flags}: no meaning any more: looks at a picture are the same in every epoch, and kept")
+    if arguments.distribution_strategy or arguments.use_mixed_precision:
+        both = ("distribution_strategy", "use_mixed_precision")
+        flags = ", ".join(f"--{flag}" for flag in both if getattr(arguments, flag))
+        notes.append(f"{flags}: no meaning any more: what is trained takes seconds on one processor")
+    if not any(getattr(arguments, name) for name in ("saved_model_dir", "tflite_output_file", "export_dir")):
+        notes.append("no model will be written: name --saved_model_dir, --tflite_output_file or --export_dir")
+    return notes
+
+
+def as_flags(text: str) -> str:
+    """What a stage says of parameters, as one who gave flags knows them."""
+    text = re.sub(r"params\.yaml:\d+: ", "", text)
+    for parameter, flag in sorted(_PARAMETERS.items(), key=lambda pair: -len(pair[0])):
+        text = text.replace(parameter, flag)
+    return text

@@ -1,0 +1,124 @@
+"""Puts what was made where it was asked for; checked before the work begins, and nothing else is touched."""
+
+import argparse
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from imageloom import card, console, files
+from imageloom.errors import ImageloomError
+from imageloom.files import Paths
+
+# What a SavedModel's folder holds, in the order in which it is put there; those of older kinds are removed.
+_SAVED_MODEL = ("variables", "assets", "saved_model.pb")
+_OF_OTHERS = ("fingerprint.pb", "keras_metadata.pb")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be written, and where; None for what is not asked for.
+
+    Args:
+        saved_model_dir: A folder; what else is in it stays.
+        tflite_output_file: A file.
+        labels_output_file: A file.
+        export_dir: A folder that is written whole.
+        summaries_dir: A folder; what else is in it stays.
+    """
+
+    saved_model_dir: Path | None
+    tflite_output_file: Path | None
+    labels_output_file: Path | None
+    export_dir: Path | None
+    summaries_dir: Path | None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Targets":
+        """Those of the flags, as absolute paths."""
+        given = {name: getattr(arguments, name) for name in cls.__dataclass_fields__}
+        return cls(**{name: path and path.expanduser().resolve() for name, path in given.items()})
+
+    def require_free(self, pictures: Path) -> None:
+        """Sees that each can be written, and that no picture or other file is in its way.
+
+        Args:
+            pictures: The folder of the classes' folders, as an absolute path.
+
+        Raises:
+            ImageloomError: One cannot be written.
+        """
+        given = {name: path for name in self.__dataclass_fields__ if (path := getattr(self, name))}
+        for name, path in given.items():
+            others = [other for other, there in given.items() if there == path and other != name]
+            if others:
+                raise ImageloomError(f"--{name} and --{others[0]} are the same: {path}", "name two places")
+            self._require_place(name, path, pictures)
+        if self.export_dir and self.export_dir.is_dir():
+            self._require_own(self.export_dir)
+
+    def _require_place(self, name: str, path: Path, pictures: Path) -> None:
+        is_file = name.endswith("_file")
+        if path.is_dir() if is_file else path.exists() and not path.is_dir():
+            wrong = "a folder" if is_file else "no folder"
+            raise ImageloomError(f"--{name}: {path} is {wrong}", "name another place")
+        if not is_file and path.is_relative_to(pictures):
+            hint = "it would be taken for a class the next time; name a place outside"
+            raise ImageloomError(f"--{name}: {path} is in the folder of the pictures", hint)
+        above = next(one for one in (path, *path.parents) if one.exists() and one.is_dir())
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise ImageloomError(f"--{name}: {above} cannot be written", "name another place, or ask for permission")
+
+    def _require_own(self, folder: Path) -> None:
+        """A folder that is written whole holds nothing but what was written by the same command."""
+        entries = {one.name for one in folder.iterdir()}
+        own = {card.CARD_FILE}
+        if card.CARD_FILE in entries:
+            own |= {Path(name).parts[0] for name in files.read_json(folder / card.CARD_FILE, "export").get("files", {})}
+        strange = sorted(entries - own)
+        if strange:
+            hint = "name a folder that is not there yet, or an earlier --export_dir"
+            raise ImageloomError(f"--export_dir: {folder} holds {strange[0]!r}, which would be lost", hint)
+
+    @property
+    def wants_model(self) -> bool:
+        """Whether a model is to be exported at all."""
+        return bool(self.saved_model_dir or self.tflite_output_file or self.export_dir)
+
+    def write(self, paths: Paths) -> None:
+        """Copies what is asked for from a project.
+
+        Raises:
+            ImageloomError: A place cannot be written.
+        """
+        if self.export_dir:
+            with files.atomic_folder(self.export_dir) as folder:
+                shutil.copytree(paths.export, folder, dirs_exist_ok=True)
+        if self.saved_model_dir:
+            _write_saved_model(paths.export / "saved_model", self.saved_model_dir)
+        if self.tflite_output_file:
+            _copy(paths.export / "model.tflite", self.tflite_output_file)
+        if self.labels_output_file:
+            _copy(paths.classifier / "labels.txt", self.labels_output_file)
+        for name in ("export_dir", "saved_model_dir", "tflite_output_file", "labels_output_file"):
+            if getattr(self, name):
+                console.say(f"make: wrote {getattr(self, name)}")
+
+
+def _write_saved_model(source: Path, target: Path) -> None:
+    """Each part takes its place whole, and the graph comes last."""
+    with files.faults_of_writing(target):
+        target.mkdir(parents=True, exist_ok=True)
+        for name in _SAVED_MODEL:
+            if (source / name).is_dir():
+                with files.atomic_folder(target / name) as folder:
+                    shutil.copytree(source / name, folder, dirs_exist_ok=True)
+            else:
+                _copy(source / name, target / name)
+        for name in _OF_OTHERS:
+            (target / name).unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with files.atomic_file(target) as temporary:
+        shutil.copyfile(source, temporary)

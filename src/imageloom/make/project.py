@@ -1,0 +1,129 @@
+"""The project that `imageloom make` works in: a folder like any project's, kept in the cache for the next time.
+
+CACHE/folders/<name>-<digest>/ has one project for each folder of pictures and network: its features, and the sides that
+its pictures were dealt to. CACHE/networks/<digest>/ has each network once. All of it can be removed at any time.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from imageloom import console, files, graphs
+from imageloom.backbone import checkpoint, hub, mobilenet_v2, stage
+from imageloom.errors import ImageloomError
+from imageloom.files import Paths
+
+_LENGTH = 16  # of a digest's 64 characters: no two of a billion folders share them
+
+_CODE = (checkpoint, graphs, hub, mobilenet_v2, stage)  # what a network is made by
+
+
+def default_cache() -> Path:
+    """Where things are kept that can be made again: `imageloom` in $XDG_CACHE_HOME, or in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imageloom"
+
+
+@contextmanager
+def cache(folder: Path | None) -> Iterator[Path]:
+    """The cache's folder; one that is removed afterwards where none is given."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="imageloom-") as temporary:
+        yield Path(temporary)
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where one folder of pictures is worked on.
+
+    Args:
+        paths: Its files.
+        network: The files of the project that its network is made in.
+    """
+
+    paths: Paths
+    network: Paths
+
+    def write_params(self, sections: Mapping[str, Any]) -> None:
+        """Writes params.yaml for it, and for its network's project."""
+        for paths in (self.paths, self.network):
+            files.write_json(paths.params, sections)  # JSON is YAML
+
+    @contextmanager
+    def network_kept(self) -> Iterator[bool]:
+        """Keeps others from making the same network meanwhile; says whether it is there already."""
+        with _locked(self.network.root, "waiting for another command that makes the same network"):
+            yield (self.network.backbone / "backbone.json").exists()
+
+    def use_network(self) -> None:
+        """Links models/backbone to the network."""
+        link = self.paths.backbone
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.network.backbone)
+
+
+@contextmanager
+def opened(cache: Path, pictures: Path, backbone: Mapping[str, Any]) -> Iterator[Project]:
+    """The project for a folder of pictures and a network, which no other process works in meanwhile.
+
+    Args:
+        cache: The cache's folder.
+        pictures: What holds a folder for each class.
+        backbone: The section `backbone` of the parameters.
+
+    Raises:
+        ImageloomError: Another process works in it, or the cache cannot be written.
+    """
+    network = _digest({"section": backbone, "state": _state(str(backbone["module"])), **_made_by()})
+    name = re.sub(r"[^\w.-]", "_", pictures.name)[:40]
+    folder = cache / "folders" / f"{name}-{_digest([str(pictures), network])}"
+    with _locked(folder):
+        yield Project(Paths(folder), Paths(cache / "networks" / network))
+
+
+@contextmanager
+def _locked(folder: Path, waiting: str = "") -> Iterator[None]:
+    """Keeps other processes out, or says `waiting` and waits for them; raises where there is nothing to say."""
+    lock = folder / ".lock"
+    with files.faults_of_writing(lock):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not waiting:
+                hint = "wait until it is done, or give this one another --cache_dir"
+                raise ImageloomError("another `imageloom make` is at work on these pictures", hint) from None
+            console.say(f"make: {waiting}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _made_by() -> dict[str, str]:
+    code = {module.__name__: files.sha256(Path(str(module.__file__))) for module in _CODE}
+    return code | {name: metadata.version(name) for name in ("tensorflow", "tf-keras")}
+
+
+def _state(module: str) -> list[Any]:
+    """What tells whether a module on this machine has changed: names, lengths and times of its files."""
+    path = Path(module)
+    if not path.is_absolute():
+        return []
+    found = sorted([path, *path.rglob("*")]) if path.is_dir() else [path]
+    return [[str(one), one.stat().st_size, one.stat().st_mtime_ns] for one in found if one.is_file()]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_LENGTH]

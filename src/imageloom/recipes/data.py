@@ -1,0 +1,67 @@
+"""What recipes are trained on, and what they give."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from imageloom.recipes.head import Head
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The pictures of a side of the split, as the backbone sees them.
+
+    Args:
+        features: float32[N, D].
+        classes: int[N], class numbers.
+        groups: N names; pictures with the same are near duplicates. Each is a group of its own if not given.
+        views: float32[N, D] each, other looks at the same pictures, such as mirrored: to train on, not to answer by.
+    """
+
+    features: np.ndarray
+    classes: np.ndarray
+    groups: np.ndarray = field(default_factory=lambda: np.empty(0, str))
+    views: tuple[np.ndarray, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.groups):
+            object.__setattr__(self, "groups", np.arange(len(self.classes)).astype(str))
+
+    def joined(self, other: "Data") -> "Data":
+        """These pictures, then the others."""
+        return Data(
+            np.concatenate([self.features, other.features]),
+            np.concatenate([self.classes, other.classes]),
+            np.concatenate([self.groups, other.groups]),
+            tuple(np.concatenate(pair) for pair in zip(self.views, other.views, strict=True)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a recipe gives.
+
+    Args:
+        head: What was fitted, uncalibrated.
+        fresh: float32[V, K], probabilities of the validation pictures, uncalibrated, by a fit that has not seen them.
+        history: A row for each step, all with the same columns: `step` from 1, what was tried, `train_loss`,
+            `train_accuracy`, `validation_loss`, `validation_accuracy`, and `chosen`, true in one.
+        chosen: What was decided, such as C.
+        cross_validated: Whether the head was fitted on validation pictures too.
+    """
+
+    head: Head
+    fresh: np.ndarray
+    history: list[dict[str, Any]]
+    chosen: dict[str, Any]
+    cross_validated: bool = False
+
+
+def measure(probabilities: np.ndarray, classes: np.ndarray, side: str) -> dict[str, float]:
+    """Mean log-loss and accuracy, under names that begin with the side's."""
+    right = probabilities[np.arange(len(classes)), classes]
+    return {
+        f"{side}_loss": float(-np.log(np.maximum(right, 1e-12)).mean()),
+        f"{side}_accuracy": float((probabilities.argmax(axis=1) == classes).mean()),
+    }

@@ -1,0 +1,115 @@
+"""Each params file in examples/ does what its page says, on small real pictures."""
+
+import csv
+import importlib
+import io
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from closure import ROOT
+from PIL import Image
+
+from imageloom import cli, images, params, tables
+from imageloom.cli import STAGES
+from imageloom.params import ClassSpec
+
+EXAMPLES = sorted((ROOT / "examples").iterdir())
+TO_EVALUATE = ("scrape", "embed", "clean", "split", "train", "evaluate")
+
+
+def photographs() -> list[np.ndarray]:
+    """A temple in China and a flower, which scikit-learn ships."""
+    from sklearn.datasets import load_sample_images
+
+    return list(load_sample_images().images)
+
+
+def piece(photograph: np.ndarray, number: int, size: int = 200, **how: object) -> bytes:
+    """A JPEG of a part of a photograph, `size` pixels wide; no two numbers give the same."""
+    random = np.random.default_rng(number)
+    side = int(random.integers(140, 240))
+    top, left = (int(random.integers(0, length - side)) for length in photograph.shape[:2])
+    part = Image.fromarray(photograph[top : top + side, left : left + side])
+    file = io.BytesIO()
+    part.resize((size, size * 3 // 4)).save(file, "JPEG", quality=90, **how)
+    return file.getvalue()
+
+
+def copied(example: str, root: Path, backbone: Path, **scrape: object) -> Path:
+    """A project with the example's params file; nothing in it is another but what `scrape` must allow on loopback."""
+    root.mkdir(parents=True)
+    sections = yaml.safe_load((ROOT / "examples" / example / "params.yaml").read_text(encoding="utf-8"))
+    sections["scrape"] |= scrape
+    (root / "params.yaml").write_text(yaml.safe_dump(sections, allow_unicode=True), encoding="utf-8")
+    shutil.copytree(backbone, root / "models" / "backbone")
+    return root
+
+
+def run(root: Path) -> dict:
+    for stage in TO_EVALUATE:
+        assert cli.main([stage, "-C", str(root)]) == 0, stage
+    return json.loads((root / "reports" / "metrics.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_read_by_every_stage_and_has_a_page_of_ten_lines_or_so(example):
+    path = example / "params.yaml"
+    params.check_sections([*cli.OTHER_SECTIONS, *STAGES], path)
+    assert all(isinstance(spec, ClassSpec) for spec in params.load_classes(path))
+    for name, module in STAGES.items():
+        params.load(name, importlib.import_module(module).Params, path)
+    page = (example / "README.md").read_text(encoding="utf-8")
+    assert f"cp examples/{example.name}/params.yaml params.yaml" in page
+    assert 8 <= len(page.splitlines()) <= 20
+
+
+def test_lists_of_addresses_become_a_classifier(site, tiles_backbone, tmp_path, capfd):
+    root = copied("birds", tmp_path / "birds", tiles_backbone, allow_hosts=["127.0.0.1"], backoff=0.01, retries=0)
+    (root / "data" / "urls").mkdir(parents=True)
+    temple, flower = photographs()
+    plain = np.full_like(temple, (120, 160, 200)) + np.random.default_rng(0).integers(0, 40, temple.shape, np.uint8)
+    for number, (name, photograph) in enumerate((("bird", flower), ("wild cat", temple), ("aircraft", plain))):
+        lines = ["url,licence"]
+        for index in range(24):
+            path = f"/{number}/{index}.jpg"
+            site.routes[path] = piece(photograph, 100 * number + index, size=1200 if index == 0 else 200)
+            lines.append(f"{site.address}{path},CC0")
+        site.routes[f"/{number}/broken.jpg"] = piece(photograph, 7)[:900]
+        lines += [f"{site.address}/{number}/broken.jpg,CC0", f"{site.address}/{number}/gone.jpg,CC0"]
+        (root / "data" / "urls" / f"urls_{name}.csv").write_text("\n".join(lines), encoding="utf-8")
+    metrics = run(root)
+    assert metrics["accuracy"] >= 0.9
+    assert metrics["majority_baseline"] <= 0.4
+    rows = tables.read(root / "data/raw/manifest.parquet", tables.MANIFEST, "scrape").to_pylist()
+    assert Counter(row["status"] for row in rows) == {"ok": 72, "corrupt": 3, "gone": 3}
+    stored = [images.inspect((root / "data/raw" / row["path"]).read_bytes()) for row in rows if row["path"]]
+    assert max(min(info.width, info.height) for info in stored) == 500
+    assert {row["licence"] for row in rows} == {"CC0"}
+    assert set(metrics["pictures"]["test"]) == {"bird", "wild cat", "aircraft"}
+
+
+def test_sixty_photographs_are_enough_to_start_with(tiles_backbone, tmp_path):
+    root = copied("beer-or-wings", tmp_path / "beer", tiles_backbone)
+    lying = Image.Exif()
+    lying[0x0112] = 6  # as a phone held upright writes it
+    for name, photograph in zip(("beer", "wings"), photographs(), strict=True):
+        folder = root / "data" / "pictures" / name
+        folder.mkdir(parents=True)
+        for number in range(30):
+            (folder / f"IMG_{number}.JPG").write_bytes(piece(photograph, number, exif=lying))
+    metrics = run(root)
+    assert metrics["pictures"] == {
+        side: {"beer": number, "wings": number} for side, number in (("train", 18), ("validation", 6), ("test", 6))
+    }
+    assert metrics["accuracy"] >= 0.8
+    low, high = metrics["accuracy_interval"]
+    assert high - low > 0.15  # twelve pictures say little, and it says so
+    with (root / "reports" / "predictions.csv").open(encoding="utf-8") as file:
+        assert Counter(row["actual"] for row in csv.DictReader(file)) == {"beer": 6, "wings": 6}
+    assert images.inspect((root / "reports/figures/predictions.png").read_bytes()).width > 300
+    assert (root / "models/classifier/labels.txt").read_text(encoding="utf-8") == "🍺 beer\n🍗 wings\n"

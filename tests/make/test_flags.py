@@ -1,0 +1,131 @@
+"""What the flags of make_image_classifier come to."""
+
+import argparse
+import json
+
+import pytest
+
+from imageloom.backbone.stage import PACKAGED
+from imageloom.cli import STAGES
+from imageloom.errors import ImageloomError, ParamsError
+from imageloom.make import flags
+from imageloom.make.command import add_arguments, run_stage
+from imageloom.make.flags import Wish
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(["--image_dir", "pictures", *words])
+
+
+def read(*words: str) -> Wish:
+    return flags.read(parsed("--saved_model_dir", "model", *words))
+
+
+def test_the_default_is_the_pipeline_s_own_recipe_on_the_packaged_network():
+    wish = read()
+    assert wish.notes == []
+    assert wish.sections["backbone"] == {"module": PACKAGED}
+    assert wish.sections["train"] == {"recipe": "probe", "probe": {}}
+    assert wish.sections["split"] == {"method": "stratified", "test": 0.2, "validation": 0.1}
+    assert set(wish.sections) <= set(STAGES)
+
+
+def test_a_flag_of_training_by_steps_is_obeyed_with_the_others_old_defaults_and_told_of():
+    wish = read("--train_epochs=15", "--l2_regularizer", "0")
+    assert wish.sections["train"]["recipe"] == "head"
+    assert wish.sections["train"]["head"] == {
+        "epochs": 15,
+        "batch_size": 32,
+        "learning_rate": 0.005,
+        "momentum": 0.9,
+        "dropout": 0.2,
+        "l1": 0.0,
+        "l2": 0.0,
+        "label_smoothing": 0.1,
+        "optimiser": "sgd",
+        "schedule": "constant",
+        "balanced": False,
+    }
+    assert [note.split(":")[0] for note in wish.notes] == ["--train_epochs, --l2_regularizer"]
+
+
+def test_a_recipe_that_is_named_wins_and_says_what_it_has_no_use_for():
+    wish = read("--recipe", "probe", "--batch_size", "8", "--label_smoothing", "0.05")
+    assert wish.sections["train"] == {"recipe": "probe", "probe": {"label_smoothing": 0.05}}
+    assert len(wish.notes) == 1
+    assert wish.notes[0].startswith("--batch_size: no meaning")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--rotation_range", "40", "--zoom_range=0.2"], "--rotation_range, --zoom_range"),
+        (["--distribution_strategy", "mirrored"], "--distribution_strategy"),
+        (["--use_mixed_precision=true"], "--use_mixed_precision"),
+    ],
+)
+def test_a_flag_without_meaning_says_so_in_one_line(words, named):
+    wish = read(*words)
+    assert [note.split(": ")[:1] for note in wish.notes] == [[named]]
+    assert "no meaning any more" in wish.notes[0]
+    assert wish.sections == read().sections
+
+
+def test_augmentation_is_other_looks_at_each_picture():
+    assert read().sections["embed"] == read("--horizontal_flip").sections["embed"] == {"views": []}
+    wish = read("--do_data_augmentation")
+    assert wish.sections["embed"] == {"views": ["mirror", "zoom"]}
+    assert wish.notes[0].startswith("--do_data_augmentation: trained on other looks")
+    assert read("--do_data_augmentation", "--nohorizontal_flip").sections["embed"] == {"views": ["zoom"]}
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("--do_data_augmentation", True),
+        ("--nodo_data_augmentation", False),
+        ("--do_data_augmentation=false", False),
+        ("--do_data_augmentation=True", True),
+    ],
+)
+def test_switches_are_written_as_they_were(word, expected, capsys):
+    assert parsed(word).do_data_augmentation is expected
+    with pytest.raises(SystemExit):
+        parsed("--do_data_augmentation=maybe")
+    assert "neither true nor false" in capsys.readouterr().err
+
+
+def test_fine_tuning_is_refused_with_what_to_do_instead():
+    with pytest.raises(ImageloomError, match="--do_fine_tuning") as raised:
+        read("--do_fine_tuning")
+    assert "leave it out" in raised.value.hint
+    assert read("--nodo_fine_tuning").sections == read().sections
+
+
+@pytest.mark.parametrize("share", ["0", "0.6", "-1", "nan"])
+def test_a_split_that_leaves_nothing_is_refused(share):
+    with pytest.raises(ImageloomError, match="--validation_split must be over 0"):
+        read(f"--validation_split={share}")
+
+
+def test_it_says_when_no_model_will_be_written():
+    wish = flags.read(parsed("--labels_output_file", "labels.txt"))
+    assert [note for note in wish.notes if note.startswith("no model will be written")]
+
+
+@pytest.mark.parametrize(
+    ("words", "stage", "told"),
+    [
+        (["--train_epochs=0"], "train", "--train_epochs: input should be greater than or equal to 1, not 0"),
+        (["--recipe=head", "--label_smoothing=2"], "train", "--label_smoothing: input should be less than 1"),
+        (["--image_size=8"], "backbone", "--image_size: input should be greater than or equal to 32, not 8"),
+    ],
+)
+def test_a_number_that_a_stage_refuses_is_told_by_its_flag(words, stage, told, tmp_path):
+    (tmp_path / "params.yaml").write_text(json.dumps(read(*words).sections))
+    with pytest.raises(ParamsError) as raised:
+        run_stage(stage, tmp_path)
+    assert flags.as_flags(raised.value.message).startswith(told)
+    assert told not in raised.value.message

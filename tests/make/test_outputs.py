@@ -1,0 +1,91 @@
+"""What is asked for goes where it was asked for, and nothing else is touched."""
+
+import argparse
+import json
+
+import pytest
+
+from imageloom.errors import ImageloomError
+from imageloom.files import Paths
+from imageloom.make.outputs import Targets
+
+NAMES = tuple(Targets.__dataclass_fields__)
+
+
+def targets(**given) -> Targets:
+    return Targets.of(argparse.Namespace(**(dict.fromkeys(NAMES) | given)))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    (tmp_path / "pictures" / "a").mkdir(parents=True)
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """A project whose export has the files that a real one has, by name."""
+    paths = Paths(tmp_path / "project")
+    for name in ("saved_model/saved_model.pb", "saved_model/variables/variables.index", "model.tflite", "model.json"):
+        (paths.export / name).parent.mkdir(parents=True, exist_ok=True)
+        (paths.export / name).write_text(f"new {name}")
+    (paths.export / "saved_model" / "assets").mkdir()
+    (paths.export / "model.json").write_text(json.dumps({"files": {"model.tflite": "", "saved_model/x": ""}}))
+    paths.classifier.mkdir(parents=True)
+    (paths.classifier / "labels.txt").write_text("a\nb\n")
+    return paths
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(name, tmp_path, pictures):
+    (tmp_path / "file").write_text("mine")
+    wrong = tmp_path / "pictures" if name.endswith("_file") else tmp_path / "file"
+    with pytest.raises(ImageloomError, match=f"--{name}: .* is (a|no) folder"):
+        targets(**{name: wrong}).require_free(pictures)
+    targets(**{name: tmp_path / "new" / "place"}).require_free(pictures)
+
+
+@pytest.mark.parametrize("name", ["saved_model_dir", "export_dir", "summaries_dir"])
+def test_a_model_is_not_put_among_the_classes(name, pictures):
+    with pytest.raises(ImageloomError, match="is in the folder of the pictures") as raised:
+        targets(**{name: pictures / "model"}).require_free(pictures)
+    assert "taken for a class" in raised.value.hint
+
+
+def test_two_things_do_not_go_to_one_place(tmp_path, pictures):
+    with pytest.raises(ImageloomError, match="are the same"):
+        targets(saved_model_dir=tmp_path / "x", export_dir=tmp_path / "x").require_free(pictures)
+
+
+def test_what_else_is_in_the_folder_of_the_saved_model_stays(tmp_path, pictures, paths):
+    model = tmp_path / "work"
+    (model / "data").mkdir(parents=True)
+    (model / "variables").mkdir()
+    for name in ("data/mine.jpg", "variables/old.index", "keras_metadata.pb", "notes.txt"):
+        (model / name).write_text("old")
+    wanted = targets(
+        saved_model_dir=model, labels_output_file=model / "labels.txt", tflite_output_file=model / "lite" / "m.tflite"
+    )
+    wanted.require_free(pictures)
+    wanted.write(paths)
+    found = {path.relative_to(model).as_posix(): path.read_text() for path in model.rglob("*") if path.is_file()}
+    assert found == {
+        "data/mine.jpg": "old",
+        "notes.txt": "old",
+        "variables/variables.index": "new saved_model/variables/variables.index",
+        "saved_model.pb": "new saved_model/saved_model.pb",
+        "labels.txt": "a\nb\n",
+        "lite/m.tflite": "new model.tflite",
+    }
+
+
+def test_a_folder_that_is_written_whole_loses_nothing_of_its_owner_s(tmp_path, pictures, paths):
+    folder = tmp_path / "export"
+    wanted = targets(export_dir=folder)
+    for _ in range(2):  # an earlier one is replaced
+        wanted.require_free(pictures)
+        wanted.write(paths)
+    assert (folder / "saved_model" / "saved_model.pb").exists()
+    (folder / "thesis.tex").write_text("mine")
+    with pytest.raises(ImageloomError, match=r"holds 'thesis\.tex', which would be lost"):
+        wanted.require_free(pictures)

@@ -1,0 +1,74 @@
+"""A process of its own does what it is told, and its end is noticed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from imageloom.errors import DataError, ImageloomError
+from imageloom.make.worker import Worker
+
+
+def write(path, text):
+    path.write_text(f"{text} {os.getpid()}")
+
+
+def fail(path):
+    raise DataError(f"no {path}", "look elsewhere")
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_it_works_in_another_process_and_its_faults_come_back(tmp_path):
+    with Worker() as worker:
+        worker.finish()  # nothing was asked
+        worker.begin(write, tmp_path / "one", "first")
+        worker.begin(write, tmp_path / "two", "second")
+        worker.finish()
+        word, pid = (tmp_path / "two").read_text().split()
+        assert (tmp_path / "one").read_text() == f"first {pid}"
+        assert word == "second"
+        assert int(pid) != os.getpid()
+        worker.begin(fail, "路")
+        with pytest.raises(ImageloomError, match="no 路") as raised:
+            worker.finish()
+        assert raised.value.hint == "look elsewhere"
+        worker.begin(die)
+        with pytest.raises(ImageloomError, match="the system ended a process"):
+            worker.finish()
+
+
+SCRIPT = """
+import os, pathlib, sys, time
+from imageloom.make.worker import Worker
+
+if __name__ == "__main__":
+    with Worker() as worker:
+        worker.begin(pathlib.Path.write_text, pathlib.Path(sys.argv[1]), "there")
+        worker.finish()
+        print(worker._process.pid, flush=True)
+        os.kill(os.getpid(), 9)
+"""
+
+
+def test_it_does_not_outlive_the_command(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path / "x")], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGKILL
+    pid = int(done.stdout)
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], stdout=subprocess.PIPE, text=True).stdout
+        if state.strip() in ("", "Z"):
+            return
+        time.sleep(0.05)
+    pytest.fail("it is still there")

@@ -1,0 +1,115 @@
+"""The head's gradient is the loss's, its training is what its parameters say, and what goes wrong is told."""
+
+import numpy as np
+import pytest
+from blobs import blobs
+
+from imageloom.errors import DataError
+from imageloom.recipes import dense, rates
+from imageloom.recipes.data import Data
+from imageloom.recipes.dense import HeadParams, fit
+from imageloom.recipes.standard import Standard, smoothed
+
+QUIET = {"dropout": 0, "label_smoothing": 0, "l2": 0, "balanced": False}
+
+
+@pytest.fixture(scope="module")
+def sides() -> list[Data]:
+    return [blobs(3, [40, 60, 50], 1.5), blobs(3, [30] * 3, 1.5, seed=1)]
+
+
+def chosen(history: list[dict]) -> dict:
+    (row,) = [row for row in history if row["chosen"]]
+    return row
+
+
+def test_the_gradient_is_that_of_the_loss():
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
+    targets, weights = smoothed(3, 0.2)[labels].astype(float), random.random(5)
+    _, slope = dense._loss(logits, targets, weights)
+    for place in np.ndindex(5, 3):
+        step = np.zeros((5, 3))
+        step[place] = 1e-6
+        ends = [dense._loss(logits + sign * step, targets, weights)[0] for sign in (1, -1)]
+        assert slope[place] == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_it_learns_and_tells_of_each_epoch(sides, optimiser):
+    rate = {"adam": 0.01, "sgd": 0.05}[optimiser]
+    fitted = fit(*sides, 3, HeadParams(epochs=12, optimiser=optimiser, learning_rate=rate))
+    history = fitted.history
+    assert [row["step"] for row in history] == list(range(1, 13))
+    assert history[-1]["train_loss"] < history[0]["train_loss"] / 1.2
+    assert chosen(history)["validation_loss"] == min(row["validation_loss"] for row in history)
+    assert fitted.chosen == {"epoch": chosen(history)["step"]}
+    right = (fitted.fresh.argmax(axis=1) == sides[1].classes).mean()
+    assert right == pytest.approx(chosen(history)["validation_accuracy"])
+    assert right > 0.8
+
+
+def test_without_regularisation_it_comes_to_what_logistic_regression_finds(sides):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    train = blobs(3, [200] * 3, 3)
+    params = HeadParams(epochs=300, learning_rate=0.02, schedule="cosine", batch_size=600, **QUIET)
+    history = fit(train, sides[1], 3, params).history
+    features = StandardScaler().fit_transform(train.features.astype(np.float64))
+    model = LogisticRegression(C=1e6, max_iter=2000).fit(features, train.classes)
+    own = model.predict_proba(features)[np.arange(600), train.classes]
+    assert history[-1]["train_loss"] == pytest.approx(-np.log(own).mean(), abs=0.003)
+
+
+def test_penalties_shrink_and_dropout_spreads(sides):
+    def kernel(**more) -> np.ndarray:
+        path = np.full(200, 0.01)
+        settings = HeadParams(schedule="constant", **(QUIET | more))
+        *_, last = dense.steps(sides[0], Standard.of(sides[0].features), 3, settings, path)
+        return last.kernel
+
+    plain = np.abs(kernel())
+    assert np.abs(kernel(l2=0.05)).sum() < 0.7 * plain.sum()
+    assert (np.abs(kernel(l1=0.05)) < 0.02).sum() > 2 * (plain < 0.02).sum()
+    assert not np.array_equal(np.abs(kernel(dropout=0.5)), plain)
+
+
+def test_of_several_looks_all_are_learnt_from(sides):
+    train, _ = sides
+    far = Data(train.features, train.classes, views=(train.features[::-1].copy(),))
+    path = np.full(50, 0.01)
+    kernels = [
+        list(dense.steps(data, Standard.of(train.features), 3, HeadParams(**QUIET), path))[-1].kernel.copy()
+        for data in (train, far)
+    ]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.01
+
+
+def test_the_same_data_give_the_same_bytes_and_another_seed_others(sides, tmp_path):
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        fit(*sides, 3, HeadParams(epochs=3, seed=seed)).head.save(tmp_path / name)
+    written = [(tmp_path / name).read_bytes() for name in "abc"]
+    assert written[0] == written[1] != written[2]
+
+
+def test_a_loss_beyond_all_numbers_stops_it_and_names_the_parameter(sides):
+    with pytest.raises(DataError, match="no longer a number in epoch") as fault:
+        fit(*sides, 3, HeadParams(optimiser="sgd", learning_rate=1e30))
+    assert "train.head.learning_rate, which is 1e+30" in fault.value.hint
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_the_suggested_rate_is_about_the_best(sides, optimiser):
+    params = HeadParams(epochs=10, optimiser=optimiser)
+    found = rates.sweep(sides[0], 3, params)
+    assert len(found.rates) == len(found.losses) > 50
+    assert found.rates[0] < found.suggestion < found.rates[-1]
+
+    def loss(rate: float) -> float:
+        history = fit(*sides, 3, params.model_copy(update={"learning_rate": rate})).history
+        return float(min(row["validation_loss"] for row in history))
+
+    best = min(loss(rate) for rate in np.geomspace(1e-5, 1, 11))
+    assert loss(found.suggestion) < best + 0.2
+    assert loss(found.suggestion / 300) > best + 0.2  # the twin: the rate matters
