@@ -23,7 +23,8 @@ GROUND |= {
 }
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
 STAGE_MODULES = {module.removeprefix("imageloom.") for module in STAGES.values()}
-CLIENTS = {"compare", "predict", "predictor", "runtimes", "serving", "summary"}
+GROUND |= {"web", "web.problems", "web.sockets"}
+CLIENTS = {"compare", "predict", "predictor", "review", "runtimes", "serving", "summary"}
 
 
 def name_of(path) -> str:

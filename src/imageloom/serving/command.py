@@ -13,10 +13,11 @@ from imageloom import console
 from imageloom.engine import cores
 from imageloom.serving import settings
 from imageloom.serving.gate import WAITING_PER_THREAD, Gate
-from imageloom.serving.server import Server, links, listen
+from imageloom.serving.server import Server
 from imageloom.serving.slot import ModelSlot
 from imageloom.serving.watch import Watcher
 from imageloom.serving.workers import Supervisor
+from imageloom.web.sockets import links, listen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
