@@ -149,7 +149,7 @@ def test_a_picture_dropped_in_review_is_not_asked_nor_taken_from_elsewhere(site:
     assert rows["cat/2.jpg"]["sha256"] == sha(PINK)  # nothing is destroyed: the decision can be undone
     assert rows["cat/2.jpg"]["path"] in stored(crawled)
     assert (rows["dog/copy.jpg"]["status"], rows["dog/copy.jpg"]["sha256"]) == ("opted_out", None)
-    decisions.write_text(header + drop + drop.replace("drop", "undo") + "half a li")
+    decisions.write_text(header + drop + drop.replace("drop,cat", "undo,drop") + "half a li")
     assert scrape(crawled) == 0
     assert rows_of(crawled)["cat/2.jpg"]["sha256"] == sha(picture("navy"))
 

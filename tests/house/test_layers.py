@@ -14,6 +14,7 @@ GROUND |= {
     "arrays",
     "jpeg_scans",
     "card",
+    "decisions",
     "heatmap",
     "ood",
     "schema",
