@@ -25,6 +25,8 @@ def put(project, counts: dict[str, int], crawl: int = 0, first: int = 0, kept: b
                 "crawl": crawl,
                 "kept": kept,
                 "reason": "" if kept else "too_small",
+                "flags": [],
+                "decided": "",
                 "url": f"http://x/{number}",
             }
             rows.append(row | {"group": row["id"], "page": None, "author": None, "licence": None})

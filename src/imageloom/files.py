@@ -71,6 +71,21 @@ class Paths:
         return self.root / "data" / "clean" / "manifest.parquet"
 
     @property
+    def scores(self) -> Path:
+        """What each check thinks of each picture."""
+        return self.root / "data" / "clean" / "scores.parquet"
+
+    @property
+    def probabilities(self) -> Path:
+        """How probable each class is for each picture, by a probe that was not fitted on it."""
+        return self.root / "data" / "clean" / "probabilities.parquet"
+
+    @property
+    def looks(self) -> Path:
+        """What decoding each picture told the checks, so that it is decoded once."""
+        return self.root / "data" / "clean" / "looks.parquet"
+
+    @property
     def split(self) -> Path:
         """Which picture is on which side."""
         return self.root / "data" / "split" / "split.parquet"

@@ -19,7 +19,7 @@ VALUES = 8  # of a column that are told apart; the rarer ones are put together
 PARTS = 4  # into which numbers are cut
 
 # What is another for each picture, or the same for all.
-_USELESS = {"id", "path", "group", "kept", "reason"}
+_USELESS = {"id", "path", "group", "kept", "reason", "flags"}
 
 COLUMNS = ("host", "size", *(name for name in tables.CLEAN.names if name not in _USELESS))
 
