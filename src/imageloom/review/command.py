@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 from imageloom import console, decisions
 from imageloom.errors import ImageloomError
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     decisions.begin(paths.decisions)
     sockets = listen(arguments.host, arguments.port)
     waiting = sum(queue["total"] - queue["done"] for queue in review.board.progress() if queue["name"] in QUEUES)
-    link = links(sockets, arguments.host) + (f"/?token={token}" if token else "")
+    link = links(sockets, arguments.host, f"/?token={quote(token)}" if token else "")
     return _serve(review, sockets, f"{waiting:,} to look at, at {link}\nCtrl-C ends it")
 
 

@@ -69,7 +69,7 @@ export function showEntry(entry, queue, state, act) {
   const [first] = entry.members;
   byId("question").textContent = queue.question || "What was decided";
   showNow(first, queue);
-  byId("flags").replaceChildren(...(queue.grouped ? [] : first.flags.map(flag)));
+  byId("flags").replaceChildren(...(queue.grouped ? [] : first.flags.map((one) => flag(one, state.labelOf))));
   byId("choices").hidden = queue.grouped;
   byId("alike").hidden = true;
   byId("keep").querySelector("span").textContent = queue.grouped ? "Keep all" : "Keep";
@@ -100,9 +100,10 @@ function showNow(picture, queue) {
   }
 }
 
-function flag(found) {
+function flag(found, labelOf) {
   const name = CHECKS[found.check] || found.check.replaceAll("_", " ");
-  const detail = found.detail && !/^[0-9a-f]{64}$/.test(found.detail) ? `: ${found.detail}` : "";
+  const isPicture = /^[0-9a-f]{64}$/.test(found.detail); // the root of a group, which says nothing to people
+  const detail = found.detail && !isPicture ? `: ${labelOf(found.detail)}` : "";
   return element("li", { title: `score ${found.score.toFixed(2)}, where 0 is worst` }, element("bdi", {}, name + detail));
 }
 

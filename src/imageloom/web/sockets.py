@@ -54,13 +54,13 @@ def _listening(family: int, address: tuple[Any, ...]) -> socket.socket:
     return one
 
 
-def links(sockets: list[socket.socket], host: str) -> str:
-    """The addresses to open in a browser, for people."""
+def links(sockets: list[socket.socket], host: str, path: str = "") -> str:
+    """The addresses to open in a browser, for people; each ends with `path`."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     shown = []
     for one in sockets:
         address, port = one.getsockname()[:2]
         name = everywhere.get(address, address if len(sockets) > 1 else host)
-        shown.append(f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}")
+        shown.append((f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}") + path)
     more = " and every other address of this machine" if host in everywhere else ""
     return " and ".join(shown) + more
