@@ -18,6 +18,8 @@ GROUND |= {
     "heatmap",
     "ood",
     "schema",
+    "sheet",
+    "thumbnails",
     "tflite_graph",
     "tflite_metadata",
     "mlflow_store",

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from imageloom import console, decisions, files, tables
-from imageloom.clean import checks, effect, outcome, pictures
+from imageloom.clean import checks, effect, outcome, pictures, report
 from imageloom.clean.effect import Accuracy
 from imageloom.clean.findings import Findings
 from imageloom.clean.outcome import Outcome
@@ -56,6 +56,7 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace | None = Non
     accuracies = effect.measure(found, result, findings, store)
     _write(result, findings, paths)
     _write_summaries(result, accuracies, paths)
+    files.write_text(paths.reports / "clean" / "index.html", report.render(result, accuracies, params.shown, paths))
     _say(result, params)
     if result.decided and accuracies is not None:
         _say_effect(*accuracies)
