@@ -15,6 +15,7 @@ from urllib.parse import quote
 from imageloom import console, decisions
 from imageloom.errors import ImageloomError
 from imageloom.files import Paths
+from imageloom.review import cleaned
 from imageloom.review.app import Review, create_app
 from imageloom.review.door import Door, is_loopback
 from imageloom.review.queues import QUEUES
@@ -72,8 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
     paths = Paths(arguments.project.resolve())
     who = arguments.who or _me()
     if arguments.import_ or arguments.export:
-        from imageloom.review import cleaned
-
         if arguments.import_:
             console.say(cleaned.take_in(arguments.import_, paths, who))
         if arguments.export:

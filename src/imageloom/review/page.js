@@ -15,7 +15,7 @@ const byId = (id) => document.getElementById(id);
 
 const state = {
   classes: [], openClasses: false, queues: [], queue: null, who: "",
-  entries: [], next: 0, edition: 0, decided: new Set(), suggestion: "", best: 0,
+  entries: [], next: 0, edition: 0, decided: new Set(), suggestion: "", best: 0, isStuck: false,
   labelOf: (name) => state.classes.find((one) => one.name === name)?.label ?? name,
 };
 let history = JSON.parse(sessionStorage.getItem(HISTORY) || "[]");
@@ -215,6 +215,10 @@ function send(queue, decisions) {
 const heard = {
   taken(told) {
     view.showUnsent(server.waiting() > 1 ? `${server.waiting()} decisions are being sent` : "");
+    if (state.isStuck) {
+      state.isStuck = false;
+      show(); // its picture could not be fetched meanwhile
+    }
     for (const name of told.classes) {
       if (!state.classes.some((one) => one.name === name)) state.classes.push({ name, label: name });
     }
@@ -228,6 +232,7 @@ const heard = {
   },
   stuck(message) {
     const count = server.waiting();
+    state.isStuck = true;
     view.showUnsent(`${message}: ${count} ${count === 1 ? "decision waits" : "decisions wait"} to be sent`);
   },
 };

@@ -3,18 +3,13 @@
 A browser is never given the bytes that came from the web, whatever they may hold beside a picture.
 """
 
-import io
 from pathlib import Path
 
-from PIL import Image
-
-from imageloom import images
+from imageloom import thumbnails
 from imageloom.files import atomic_file
 
 # What is asked for -> its longer side in pixels: rows of small ones, and the one that is looked at.
 SIDES = {"thumbnails": 256, "pictures": 1024}
-
-QUALITY = 85
 
 
 class Thumbnails:
@@ -47,16 +42,7 @@ class Thumbnails:
         try:
             return path.read_bytes()
         except FileNotFoundError:
-            content = _small(original.read_bytes(), SIDES[kind])
+            content = thumbnails.jpeg(original.read_bytes(), SIDES[kind])
         with atomic_file(path) as temporary:
             temporary.write_bytes(content)
         return content
-
-
-def _small(data: bytes, side: int) -> bytes:
-    shrunk, _ = images.shrink(data, side)  # where it can, the decoder itself scales a large one down
-    picture = Image.fromarray(images.load(shrunk))
-    picture.thumbnail((side, side), Image.Resampling.BILINEAR)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=QUALITY)
-    return file.getvalue()
