@@ -1,5 +1,6 @@
 """The review page over HTTP, as a WSGI application."""
 
+import getpass
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import resources
@@ -74,6 +75,14 @@ class Review:
             raise RequestError(422, fault.message) from None
         except (ImageloomError, OSError):
             raise RequestError(404, "the picture's file cannot be read") from None
+
+
+def me() -> str:
+    """The name of the user of this machine."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "someone"
 
 
 def create_app(review: Review) -> Bottle:

@@ -1,7 +1,6 @@
 """`imageloom review`: a page on which people look at doubtful pictures and decide about them, by keyboard."""
 
 import argparse
-import getpass
 import logging
 import os
 import secrets
@@ -16,7 +15,7 @@ from imageloom import console, decisions
 from imageloom.errors import ImageloomError
 from imageloom.files import Paths
 from imageloom.review import cleaned
-from imageloom.review.app import Review, create_app
+from imageloom.review.app import Review, create_app, me
 from imageloom.review.door import Door, is_loopback
 from imageloom.review.queues import QUEUES
 from imageloom.web.problems import RequestError
@@ -71,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         ImageloomError: Nothing was crawled yet, a table is damaged, or the address cannot be listened on.
     """
     paths = Paths(arguments.project.resolve())
-    who = arguments.who or _me()
+    who = arguments.who or me()
     if arguments.import_ or arguments.export:
         if arguments.import_:
             console.say(cleaned.take_in(arguments.import_, paths, who))
@@ -135,13 +134,6 @@ def _token(arguments: argparse.Namespace) -> str | None:
     if token is not None and len(token) < LEAST_TOKEN:
         raise ImageloomError(f"the token has fewer than {LEAST_TOKEN} characters", "let --token alone make one up")
     return token
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return "someone"
 
 
 def _port(text: str) -> int:

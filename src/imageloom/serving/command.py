@@ -102,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     slot = ModelSlot(arguments.model, arguments.cache)
     sockets = listen(arguments.host, arguments.port)
     line = f"model {slot.version} with {len(slot.current.labels)} classes at {links(sockets, arguments.host)}"
+    if arguments.review:
+        line += f"\nreview at {links(sockets, arguments.host, '/review/')}"
     if arguments.workers == 1:
         return _serve(arguments, slot, sockets, lambda: console.say(f"{line}\nCtrl-C ends it"))
     console.say(f"{line}, by {arguments.workers} processes\nCtrl-C ends it")
