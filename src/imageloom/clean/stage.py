@@ -95,10 +95,21 @@ def _write_summaries(result: Outcome, accuracies: tuple[Accuracy, Accuracy] | No
     files.write_csv(folder / "summary.csv", header, [*rows, ["", "exact copies", result.copies]])
     header = ["check", "action", "looked_at", "flagged", "settled_in_review", "left_out"]
     files.write_csv(folder / "checks.csv", header, map(astuple, result.tallies))
-    header = ["trained_on", "pictures", "judged_on", "right", "accuracy", "low", "high"]
-    shares = [[f"{part:.4f}" for part in (each.share, *each.interval)] for each in accuracies or ()]
-    judged = [[*astuple(each), *parts] for each, parts in zip(accuracies or (), shares, strict=True)]
-    files.write_csv(folder / "accuracy.csv", header, judged)
+    files.write_json(folder / "metrics.json", _metrics(result, accuracies))
+
+
+def _metrics(result: Outcome, accuracies: tuple[Accuracy, Accuracy] | None) -> dict[str, Any]:
+    """What `dvc metrics` compares, and `track` logs."""
+    figures: dict[str, Any] = {
+        "pictures": len(result.rows),
+        "kept": len(result.kept),
+        "flagged": sum(bool(row["flags"]) for row in result.rows),
+        "decisions": {"all": sum(result.decided.values()), **result.decided},
+    }
+    if accuracies is not None:
+        before, after = accuracies
+        figures["accuracy"] = {"as_they_came": round(before.share, 4), "cleaned": round(after.share, 4)}
+    return figures
 
 
 def _say(result: Outcome, params: Params) -> None:
