@@ -1,4 +1,4 @@
-"""A folder of attachments that nobody has sorted becomes a classifier: by one person at the keyboard, and no other tool."""
+"""A folder of attachments that nobody has sorted becomes a classifier, by one person at the keyboard alone."""
 
 import hashlib
 import io
