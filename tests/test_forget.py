@@ -165,6 +165,16 @@ def test_forget_says_on_which_side_of_the_split_a_picture_is(crawled: Path, caps
         assert f"what is trained on the current split was {words}" in capsys.readouterr().out
 
 
+def test_what_the_page_for_review_showed_of_a_picture_is_removed_and_nothing_of_others(crawled: Path) -> None:
+    kept, gone = (Paths(crawled).thumbnails / "pictures" / sha(body)[:2] / f"{sha(body)}.jpg" for body in (PINK, RED))
+    for path in (kept, gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"JPEG")
+    assert forget(crawled, sha(RED)) == 0
+    assert kept.exists()
+    assert not gone.exists()
+
+
 @pytest.mark.slow
 def test_forget_says_which_model_versions_saw_a_picture(crawled: Path, capsys: Any) -> None:
     import mlflow

@@ -61,6 +61,11 @@ class Paths:
         return self.root / "data" / "review" / "decisions.csv"
 
     @property
+    def thumbnails(self) -> Path:
+        """Pictures as the page for review shows them; can be removed at any time."""
+        return self.root / "data" / ".thumbnails"
+
+    @property
     def features(self) -> Path:
         """One feature vector per picture."""
         return self.root / "data" / "features"

@@ -57,7 +57,7 @@ class Review:
     def __init__(self, paths: Paths, door: Door, who: str) -> None:
         self.paths, self.door, self.who = paths, door, who
         self.board = Board(paths)
-        self.thumbnails = Thumbnails(paths.root / "data" / ".thumbnails")
+        self.thumbnails = Thumbnails(paths.thumbnails)
         self.neighbours = Neighbours(FeatureStore(paths.features))
 
     def shown(self, kind: str, sha256: str) -> bytes:
