@@ -1,9 +1,13 @@
 """What people decided is what `clean` goes by, and the pipeline trains on it."""
 
+import io
 import json
 import re
 
+import numpy as np
+import planted
 import pytest
+from PIL import Image
 from projects import Project, picture
 
 from imageloom import cli, decisions, tables
@@ -121,6 +125,24 @@ def test_decisions_about_pictures_that_are_not_there_do_no_harm(project):
     assert project.paths.clean.read_bytes() == before
 
 
+def test_a_group_keeps_its_root_and_so_its_side_when_the_root_is_dropped(project):
+    random = np.random.default_rng(0)
+    image = Image.fromarray(random.integers(0, 255, (9, 9, 3), np.uint8)).resize((240, 240), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    copies = [file.getvalue(), *(planted.copy(file.getvalue(), kind, random) for kind in ("resized", "quality 40"))]
+    for crawl, copy in enumerate(copies, 1):
+        project.add("warm", [copy], crawl)
+    root, *others = (sha(project, number) for number in (-3, -2, -1))
+    assert {name: row["group"] for name, row in cleaned(project).items()} == {
+        row["sha256"]: root if row["sha256"] in others else row["sha256"] for row in project.rows
+    }
+    decide(project, "drop warm", number=-3)
+    rows = cleaned(project)
+    assert rows[root]["reason"] == "dropped"
+    assert [rows[name]["group"] for name in others] == [root, root]
+
+
 def test_a_damaged_line_stops_the_stage_and_leaves_what_was_there(project, capsys):
     project.run("clean")
     before = project.paths.clean.read_bytes()
@@ -146,7 +168,7 @@ def test_the_table_of_before_and_after_shows_what_correcting_labels_did(tmp_path
     project = Project(tmp_path)
     for name in ("warm", "cold"):
         project.add(name, [picture(name, seed) for seed in range(30)])
-    flip(project, range(0, 60, 3))
+    flip(project, range(20))
     project.run("clean")
     figures = json.loads((project.paths.reports / "clean" / "metrics.json").read_text())
     assert figures["decisions"] == {"all": 20, "relabel": 20}

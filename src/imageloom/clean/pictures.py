@@ -66,8 +66,13 @@ class Picture:
         return self.decided in SETTLING
 
     @property
+    def opens(self) -> bool:
+        """Whether it is looked at at all: what was dropped still holds its group of near duplicates together."""
+        return self.reason != "undecodable"
+
+    @property
     def usable(self) -> bool:
-        """Whether checks look at it."""
+        """Whether checks mark it."""
         return self.reason not in ("undecodable", "dropped", "too_small")
 
     @property
