@@ -9,14 +9,14 @@ from projects import Project, picture
 
 from imageloom.clean import outcome, pictures, report
 from imageloom.clean.checks import CHECKS
-from imageloom.clean.effect import Accuracy
+from imageloom.clean.effect import Accuracy, Effect
 from imageloom.clean.findings import Findings, Score
 from imageloom.clean.outcome import Outcome
 from imageloom.clean.stage import Params
 from imageloom.decisions import Decided, Decision
 from imageloom.params import UNLABELLED
 
-ACCURACIES = (Accuracy("as they came", 24, 20, 15), Accuracy("cleaned", 20, 20, 18))
+CHANGE = Effect(Accuracy(24, 20, 15), Accuracy(20, 20, 18), changed=True)
 
 
 def cleaned(project: Project, actions: dict[str, str]) -> Outcome:
@@ -51,7 +51,7 @@ def result(project: Project) -> Outcome:
 @pytest.fixture(scope="module")
 def page(project: Project, result: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("alone 🐜") / "index.html"
-    path.write_text(report.render(result, ACCURACIES, 5, project.paths), encoding="utf-8")
+    path.write_text(report.render(result, CHANGE, 5, project.paths), encoding="utf-8")
     return path
 
 
@@ -103,7 +103,7 @@ def test_each_check_shows_its_worst_pictures_and_says_how_many_there_are(page):
         for theme in ("light", "dark"):
             shown.emulate_media(color_scheme=theme)
             assert browsers.weak_texts(shown) == []
-        shown.get_by_role("button", name="Light").click()
+        shown.locator("#theme").click()
         assert shown.evaluate("document.documentElement.dataset.theme") == "light"
 
 

@@ -23,13 +23,11 @@ class Accuracy:
     """How often the probes of one kind were right.
 
     Args:
-        trained_on: `as they came` or `cleaned`.
         pictures: Labelled pictures to train on.
         judged: Kept pictures on which they were judged.
         right: Of these, those that they named rightly.
     """
 
-    trained_on: str
     pictures: int
     judged: int
     right: int
@@ -48,9 +46,22 @@ class Accuracy:
         return float(found.low), float(found.high)
 
 
-def measure(
-    pictures: Sequence[Picture], outcome: Outcome, findings: Findings, store: FeatureStore
-) -> tuple[Accuracy, Accuracy] | None:
+@dataclass(frozen=True)
+class Effect:
+    """What cleaning did.
+
+    Args:
+        before: Of probes that were trained on the pictures as they came.
+        after: Of probes that were trained on the cleaned ones.
+        changed: Whether these are other pictures, or have other classes.
+    """
+
+    before: Accuracy
+    after: Accuracy
+    changed: bool
+
+
+def measure(pictures: Sequence[Picture], outcome: Outcome, findings: Findings, store: FeatureStore) -> Effect | None:
     """Accuracies before and after cleaning; None where the pictures came without labels or those of one class only.
 
     Raises:
@@ -70,9 +81,8 @@ def measure(
     known = cleaned.keys() == trusted and trusted <= set(findings.ids)
     after = _right(findings, cleaned) if known else probes.right(cleaned)
     before = after if came == cleaned else probes.right(came)
-    return (
-        Accuracy("as they came", len(came), len(cleaned), before),
-        Accuracy("cleaned", len(cleaned), len(cleaned), after),
+    return Effect(
+        Accuracy(len(came), len(cleaned), before), Accuracy(len(cleaned), len(cleaned), after), came != cleaned
     )
 
 

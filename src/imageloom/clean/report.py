@@ -8,7 +8,7 @@ from typing import Any
 
 from imageloom import thumbnails
 from imageloom.clean.checks import CHECKS
-from imageloom.clean.effect import Accuracy
+from imageloom.clean.effect import Effect
 from imageloom.clean.outcome import REASONS, Outcome
 from imageloom.engine import cores, map_ordered
 from imageloom.errors import ImageError
@@ -54,12 +54,12 @@ class Grid:
     shown: list[Shown]
 
 
-def render(result: Outcome, accuracies: tuple[Accuracy, Accuracy] | None, shown: int, paths: Paths) -> str:
+def render(result: Outcome, change: Effect | None, shown: int, paths: Paths) -> str:
     """The page.
 
     Args:
         result: What becomes of the pictures.
-        accuracies: Before and after cleaning.
+        change: What cleaning did; None where that is not known.
         shown: Pictures of each grid.
         paths: Of the project.
     """
@@ -71,7 +71,7 @@ def render(result: Outcome, accuracies: tuple[Accuracy, Accuracy] | None, shown:
         result=result,
         checks=CHECKS,
         reasons=REASONS,
-        accuracies=accuracies,
+        change=change,
         grids=grids,
         flagged=sum(bool(row["flags"]) for row in result.rows),
         jpegs=dict(zip(wanted, jpegs, strict=True)),
@@ -106,9 +106,8 @@ def _groups(result: Outcome, shown: int) -> Iterator[Grid]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in result.rows:
         groups.setdefault(row["group"], []).append(row)
-    several = sorted(
-        (group for group in groups.values() if len(group) > 1), key=lambda group: (-len(group), group[0]["id"])
-    )
+    several = [sorted(group, key=lambda row: row["id"] != row["group"]) for group in groups.values() if len(group) > 1]
+    several.sort(key=lambda group: (-len(group), group[0]["id"]))
     if several:
         pictures = [Shown(group[:VIEWS], f"{len(group)} pictures") for group in several[:shown]]
         words = "Copies that were scaled, cropped, mirrored or stored again; a group is on one side of the split."
@@ -120,9 +119,8 @@ def _left_out(result: Outcome, shown: int) -> Iterator[Grid]:
         rows = [row for row in result.rows if row["reason"] == reason]
         if rows:
             pictures = [Shown([row], "") for row in rows[:shown]]
-            yield Grid(
-                reason, f"Left out: {reason.replace('_', ' ')}", f"{words[0].upper()}{words[1:]}.", len(rows), pictures
-            )
+            name, title = f"left_out_{reason}", f"Left out: {reason.replace('_', ' ')}"
+            yield Grid(name, title, f"{words[0].upper()}{words[1:]}.", len(rows), pictures)
 
 
 def _jpeg(path: Path) -> str:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from imageloom import console, decisions, files, tables
 from imageloom.clean import checks, effect, outcome, pictures, report
-from imageloom.clean.effect import Accuracy
+from imageloom.clean.effect import Effect
 from imageloom.clean.findings import Findings
 from imageloom.clean.outcome import Outcome
 from imageloom.decisions import Decided
@@ -53,13 +53,13 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace | None = Non
         _say(result, params)
         return
     _require_two_classes(result)
-    accuracies = effect.measure(found, result, findings, store)
+    change = effect.measure(found, result, findings, store)
     _write(result, findings, paths)
-    _write_summaries(result, accuracies, paths)
-    files.write_text(paths.reports / "clean" / "index.html", report.render(result, accuracies, params.shown, paths))
+    _write_summaries(result, change, paths)
+    files.write_text(paths.reports / "clean" / "index.html", report.render(result, change, params.shown, paths))
     _say(result, params)
-    if result.decided and accuracies is not None:
-        _say_effect(*accuracies)
+    if result.decided and change is not None:
+        _say_effect(change)
 
 
 def _require_two_classes(result: Outcome) -> None:
@@ -95,10 +95,10 @@ def _write_summaries(result: Outcome, accuracies: tuple[Accuracy, Accuracy] | No
     files.write_csv(folder / "summary.csv", header, [*rows, ["", "exact copies", result.copies]])
     header = ["check", "action", "looked_at", "flagged", "settled_in_review", "left_out"]
     files.write_csv(folder / "checks.csv", header, map(astuple, result.tallies))
-    files.write_json(folder / "metrics.json", _metrics(result, accuracies))
+    files.write_json(folder / "metrics.json", _metrics(result, change))
 
 
-def _metrics(result: Outcome, accuracies: tuple[Accuracy, Accuracy] | None) -> dict[str, Any]:
+def _metrics(result: Outcome, change: Effect | None) -> dict[str, Any]:
     """What `dvc metrics` compares, and `track` logs."""
     figures: dict[str, Any] = {
         "pictures": len(result.rows),
@@ -106,9 +106,9 @@ def _metrics(result: Outcome, accuracies: tuple[Accuracy, Accuracy] | None) -> d
         "flagged": sum(bool(row["flags"]) for row in result.rows),
         "decisions": {"all": sum(result.decided.values()), **result.decided},
     }
-    if accuracies is not None:
-        before, after = accuracies
-        figures["accuracy"] = {"as_they_came": round(before.share, 4), "cleaned": round(after.share, 4)}
+    if change is not None:
+        shares = {"as_they_came": change.before.share, "cleaned": change.after.share}
+        figures["accuracy"] = {name: round(share, 4) for name, share in shares.items()}
     return figures
 
 
@@ -139,8 +139,9 @@ def _say_checks(result: Outcome) -> None:
         console.say("  ".join([*words, *numbers]))
 
 
-def _say_effect(before: Accuracy, after: Accuracy) -> None:
+def _say_effect(change: Effect) -> None:
+    before, after = change.before.share, change.after.share
     console.say(
-        f"clean: probes are right on {after.share:.1%} of the kept pictures; trained on the pictures as they came, "
-        f"on {before.share:.1%} (five-fold cross-validation)"
+        f"clean: probes are right on {after:.1%} of the kept pictures; trained on the pictures as they came, "
+        f"on {before:.1%} (five-fold cross-validation)"
     )
