@@ -121,7 +121,8 @@ def _seconds_to_paint(address: str) -> tuple[float, float]:
             page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
             began = time.perf_counter()
             page.goto(address, wait_until="commit")
-            page.wait_for_function(PAINTED, polling=5)
+            while not page.evaluate(PAINTED):
+                time.sleep(0.005)
             taken.append(time.perf_counter() - began)
             page.close()
         browser.close()

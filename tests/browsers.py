@@ -1,5 +1,6 @@
 """The browser of the tests: Debian's chromium, driven by Playwright."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,15 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
         yield page
     finally:
         context.close()
-    assert complaints == []
+    assert complaints == [], complaints
+
+
+def until(page: Page, script: str, argument: Any = None, seconds: float = 10) -> None:
+    """Waits until a function gives true in the page; Playwright's own way needs `eval`, which our policy forbids."""
+    ends = time.monotonic() + seconds
+    while not page.evaluate(script, argument):
+        assert time.monotonic() < ends, f"not within {seconds} s: {script}"
+        time.sleep(0.01)
 
 
 def weak_texts(page: Page) -> list[str]:

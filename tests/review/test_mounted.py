@@ -6,9 +6,10 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
-from browsers import opened
+from browsers import opened, until
 from playwright.sync_api import expect
 from test_review_http import Client
+from test_review_page import SENT
 
 from imageloom import decisions
 
@@ -23,7 +24,7 @@ def test_page_of_the_server_has_the_review_beside_it(mounted, desk, browser):
     with opened(browser, f"{mounted}/review/") as page:
         page.wait_for_selector("#stage img")
         page.keyboard.press("d")
-        page.wait_for_function("sessionStorage.getItem('imageloom-unsent') === '[]'")
+        until(page, SENT)
         assert [one.decision for one in decisions.read(desk.paths.decisions)] == ["drop"]
         page.goto(mounted)
         expect(page).to_have_title("imageloom: what is on this picture?")

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 
-from browsers import opened
+from browsers import opened, until
 from desks import reviewing
 from PIL import Image
 from projects import Project, picture
+from test_review_page import GONE, SENT
 
 from imageloom import decisions, tables
 
@@ -66,12 +67,8 @@ def test_attachments_of_all_kinds_become_a_classifier(browser, tmp_path, tiles_b
             page.wait_for_selector("#stage img")
             name = page.locator("#stage img").get_attribute("src")[-68:-4]
             page.keyboard.press("1" if hues[name] == "warm" else "2")
-            page.wait_for_function(
-                "name => !document.querySelector('#empty').hidden"
-                " || !document.querySelector('#stage img').src.includes(name)",
-                arg=name,
-            )
-        page.wait_for_function("sessionStorage.getItem('imageloom-unsent') === '[]'")
+            until(page, GONE, name)
+        until(page, SENT)
     assert {one.sha256: one.to for one in decisions.read(project.paths.decisions)} == hues
 
     for stage in ("clean", "split", "train", "evaluate"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from browsers import PHONE, opened, weak_texts
+from browsers import PHONE, opened, until, weak_texts
 from desks import Desk, reviewing
 from playwright.sync_api import Page, expect
 
@@ -16,6 +16,9 @@ from imageloom.params import UNLABELLED
 # Whether another picture is shown than `before`, or that nothing is left.
 GONE = """before => !document.querySelector('#empty').hidden
     || !document.querySelector('#stage img')?.src.includes(before)"""
+
+# Whether the server has all decisions.
+SENT = "() => sessionStorage.getItem('imageloom-unsent') === '[]'"
 
 # What a screen reader calls each thing that the keyboard comes to.
 NAMES = """[...document.querySelectorAll('button, a, input, select')]
@@ -33,13 +36,13 @@ def press(page: Page, key: str) -> str:
     """Presses a key and waits for the next picture; gives the one that was decided about."""
     before = shown(page)
     page.keyboard.press(key)
-    page.wait_for_function(GONE, arg=before)
+    until(page, GONE, before)
     return before
 
 
 def acknowledged(page: Page) -> None:
     """Waits until the server has all decisions."""
-    page.wait_for_function("sessionStorage.getItem('imageloom-unsent') === '[]'")
+    until(page, SENT)
 
 
 def go(page: Page, queue: str) -> None:

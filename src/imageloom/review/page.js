@@ -219,13 +219,14 @@ const heard = {
       state.isStuck = false;
       show(); // its picture could not be fetched meanwhile
     }
-    for (const name of told.classes) {
-      if (!state.classes.some((one) => one.name === name)) state.classes.push({ name, label: name });
-    }
+    const named = told.classes.filter((name) => !state.classes.some((one) => one.name === name));
+    state.classes.push(...named.map((name) => ({ name, label: name })));
     for (const { decided, class: other } of told.overtaken) {
       view.say(`Someone else had made it ${state.labelOf(other) || "unlabelled"} meanwhile; yours stands (${decided?.decision}).`);
     }
-    if (state.queue) takeProgress(told.queues);
+    if (!state.queue) return;
+    takeProgress(told.queues);
+    if (named.length > 0 && state.entries[0]) view.showChoices(state.entries[0].members[0], state, act);
   },
   refused(message) {
     view.say(`Not taken: ${message}`);
