@@ -91,6 +91,11 @@ class Paths:
         return self.root / "data" / "clean" / "looks.parquet"
 
     @property
+    def links(self) -> Path:
+        """Pairs of near duplicates."""
+        return self.root / "data" / "clean" / "links.parquet"
+
+    @property
     def split(self) -> Path:
         """Which picture is on which side."""
         return self.root / "data" / "split" / "split.parquet"

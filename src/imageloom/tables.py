@@ -82,6 +82,28 @@ SCORES = pa.schema(
     ]
 )
 
+# One row per picture that was decoded for the checks; the schema's metadata says how under `made_by`.
+LOOKS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("brightness_99", pa.float32(), nullable=False),  # percentiles of perceived brightness, from 0 to 1
+        pa.field("brightness_5", pa.float32(), nullable=False),
+        pa.field("entropy", pa.float32(), nullable=False),  # of the tones of grey, in bits
+        pa.field("edges", pa.float32(), nullable=False),  # standard deviation of the edges
+        pa.field("histogram", pa.float32(), nullable=False),  # standard deviation of the numbers of each tone
+        pa.field("print", pa.binary(), nullable=False),  # see clean.prints
+    ]
+)
+
+# One row per pair of near duplicates.
+LINKS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("other", pa.string(), nullable=False),
+        pa.field("agreement", pa.float32(), nullable=False),  # of their prints, at most 1
+    ]
+)
+
 # One row per picture: how probable each class is, by a probe that was not fitted on it. The schema's metadata has the
 # classes under `classes`, as a JSON list.
 PROBABILITIES = pa.schema(

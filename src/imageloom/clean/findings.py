@@ -38,6 +38,7 @@ class Findings:
         probabilities: float32[N, K], by probes that were not fitted on the picture.
         classes: The K classes.
         looks: What decoding the pictures told, to be kept for the next time; None where nothing was decoded.
+        links: Pairs of near duplicates, and how well their prints agree.
     """
 
     scores: Sequence[Score] = ()
@@ -47,3 +48,4 @@ class Findings:
     probabilities: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     classes: Sequence[str] = ()
     looks: pa.Table | None = None
+    links: Sequence[tuple[str, str, float]] = ()

@@ -82,12 +82,14 @@ def _write(result: Outcome, findings: Findings, paths: Paths) -> None:
     schema = tables.PROBABILITIES.with_metadata(metadata)
     tables.write(paths.probabilities, pa.Table.from_pylist(shares, schema), schema)
     tables.write(paths.scores, result.scores, tables.SCORES)
+    links = [dict(zip(tables.LINKS.names, link, strict=True)) for link in findings.links]
+    tables.write(paths.links, links, tables.LINKS)
     if findings.looks is not None:
         tables.write(paths.looks, findings.looks, findings.looks.schema)
     tables.write(paths.clean, result.rows, tables.CLEAN)
 
 
-def _write_summaries(result: Outcome, accuracies: tuple[Accuracy, Accuracy] | None, paths: Paths) -> None:
+def _write_summaries(result: Outcome, change: Effect | None, paths: Paths) -> None:
     folder = paths.reports / "clean"
     counts = Counter((row["class"], row["reason"] or "kept") for row in result.rows)
     rows: list[list[Any]] = [[*key, count] for key, count in sorted(counts.items())]
