@@ -131,7 +131,10 @@ def best_agreement(whole: np.ndarray, crop: np.ndarray, start: np.ndarray) -> np
 
 def _cut(coefficients: np.ndarray, place: np.ndarray) -> np.ndarray:
     top, left, share = place.T
-    return _stretch(top, share) @ coefficients @ _stretch(left, share).transpose(0, 2, 1)
+    sides = np.concatenate([np.stack([top, share], axis=1), np.stack([left, share], axis=1)]).round(6)
+    distinct, which = np.unique(sides, axis=0, return_inverse=True)  # few: places are moved by few steps
+    stretch = _stretch(*distinct.T)[which.reshape(2, -1)]  # [2, N, ORDER, ORDER]
+    return stretch[0] @ coefficients @ stretch[1].swapaxes(1, 2)
 
 
 def _stretch(start: np.ndarray, share: np.ndarray) -> np.ndarray:
