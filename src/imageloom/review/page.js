@@ -157,7 +157,8 @@ const act = {
   skip() {
     const { key, members } = state.entries[0];
     if (state.queue.name === "decided") return pass();
-    return decide([{ picture: members.find(({ id }) => id === key) || members[0], decision: "skip" }]);
+    // A group is known by its root, which may be none of its members any more.
+    return decide([{ picture: { ...members[0], id: key }, decision: "skip" }]);
   },
   undo,
 };
