@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit torture lint format serve ui demo bench bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve setup browser lock clean
+.PHONY: help run test test-unit torture lint format serve ui demo bench bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve bench-clean setup browser lock clean
 
 help:
 	@echo "make run     install, run the whole pipeline on the demo, say how good the model is"
@@ -20,7 +20,7 @@ help:
 	@echo "make demo    look at the demo's gallery in a browser"
 	@echo "make torture  the kill loops and 20,000 mutated requests"
 	@echo "make lint    ruff and mypy;  make format  lets ruff mend what it can"
-	@echo "make bench   every benchmark;  make bench-embed, bench-export, bench-train, bench-pipeline, bench-crawl, bench-serve  one of them"
+	@echo "make bench   every benchmark;  make bench-embed, bench-export, bench-train, bench-pipeline, bench-crawl, bench-serve, bench-clean  one of them"
 	@echo "make lock    resolve the dependencies anew;  make clean  remove what can be made again"
 
 run: $(STAMP)
@@ -55,7 +55,7 @@ ui: $(STAMP)
 demo: $(STAMP)
 	@imageloom demo || [ $$? = 130 ]
 
-bench: bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve
+bench: bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve bench-clean
 
 bench-embed: $(STAMP)
 	@python benchmarks/embed.py
@@ -82,6 +82,11 @@ bench-crawl: $(STAMP)
 bench-serve: $(STAMP)
 	@command -v wrk >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo -n) apt-get -qq install --yes wrk >/dev/null
 	@python benchmarks/serve.py $(SERVE_OPTIONS)
+
+# On the project's own pictures, so after `make run`.
+bench-clean: $(STAMP)
+	@python benchmarks/clean.py
+	@python benchmarks/review.py
 
 setup: $(STAMP)
 

@@ -37,6 +37,8 @@ def write(paths: Paths) -> None:
             "crawl": number % 3,
             "kept": True,
             "reason": "",
+            "flags": [],
+            "decided": "",
         }
         split.append(row | {"side": "train" if number >= PICTURES else "test"})
         rows.append(row | about | {"url": f"https://{number % 20}.example/{number}.jpg", "licence": "CC BY 4.0"})

@@ -66,6 +66,8 @@ def row(number: int, shows: str) -> dict[str, object]:
         "group": id_,
         "kept": True,
         "reason": "",
+        "flags": [],
+        "decided": "",
         "url": f"https://{'a' if number < 4 else 'b'}.example/{number}.png",
         "source": "gallery",
         "page": None if number else 'javascript:document.title="taken over"',

@@ -157,7 +157,7 @@ def test_a_picture_dropped_in_review_is_not_asked_nor_taken_from_elsewhere(site:
     assert rows["cat/2.jpg"]["sha256"] == sha(PINK)  # nothing is destroyed: the decision can be undone
     assert rows["cat/2.jpg"]["path"] in stored(crawled)
     assert (rows["dog/copy.jpg"]["status"], rows["dog/copy.jpg"]["sha256"]) == ("opted_out", None)
-    decisions.write_text(header + drop + drop.replace("drop", "undo") + "half a li")
+    decisions.write_text(header + drop + drop.replace("drop,cat", "undo,drop") + "half a li")
     assert scrape(crawled) == 0
     assert rows_of(crawled)["cat/2.jpg"]["sha256"] == sha(picture("navy"))
 
@@ -171,6 +171,16 @@ def test_forget_says_on_which_side_of_the_split_a_picture_is(crawled: Path, caps
     for body, words in ((RED, "measured with 1"), (PINK, "trained with 1"), (LIME, "made without them")):
         assert forget(crawled, sha(body)) == 0
         assert f"what is trained on the current split was {words}" in capsys.readouterr().out
+
+
+def test_what_the_page_for_review_showed_of_a_picture_is_removed_and_nothing_of_others(crawled: Path) -> None:
+    kept, gone = (Paths(crawled).thumbnails / "pictures" / sha(body)[:2] / f"{sha(body)}.jpg" for body in (PINK, RED))
+    for path in (kept, gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"JPEG")
+    assert forget(crawled, sha(RED)) == 0
+    assert kept.exists()
+    assert not gone.exists()
 
 
 @pytest.mark.slow

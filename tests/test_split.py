@@ -25,10 +25,13 @@ def put(project, counts: dict[str, int], crawl: int = 0, first: int = 0, kept: b
                 "crawl": crawl,
                 "kept": kept,
                 "reason": "" if kept else "too_small",
+                "flags": [],
+                "decided": "",
                 "url": f"http://x/{number}",
             }
             rows.append(row | {"group": row["id"], "page": None, "author": None, "licence": None})
     tables.write(project.paths.clean, rows, tables.CLEAN)
+    tables.write(project.paths.links, [], tables.LINKS)
 
 
 def sides(project) -> dict[str, str]:
@@ -174,3 +177,28 @@ def test_the_order_of_rows_does_not_matter(project):
     tables.write(project.paths.clean, [rows[n] for n in np.random.default_rng(0).permutation(120)], tables.CLEAN)
     project.paths.split.with_name("dealt.json").unlink(missing_ok=True)
     assert sides(project) == before
+
+
+def link(project, one: str, other: str) -> None:
+    links = tables.read(project.paths.links, tables.LINKS, "clean").to_pylist()
+    tables.write(project.paths.links, [*links, {"id": one, "other": other, "agreement": 0.9}], tables.LINKS)
+
+
+def test_near_duplicates_on_two_sides_stop_the_pipeline(project):
+    put(project, {"a": 60, "b": 60})
+    placed = sides(project)
+    train = [name for name, side in placed.items() if side == "train"]
+    test = [name for name, side in placed.items() if side == "test"]
+    link(project, train[0], train[1])
+    assert sides(project) == placed
+    link(project, train[0], test[0])
+    with pytest.raises(DataError, match=r"near duplicates are on two sides: .* are on train and test"):
+        project.run("split")
+
+
+def test_a_link_to_a_picture_that_is_not_used_is_no_leak(project):
+    put(project, {"a": 60, "b": 60})
+    put(project, {"c": 1}, kept=False)
+    for name in sides(project):
+        link(project, "c-000000", name)
+    project.run("split")

@@ -29,7 +29,7 @@ def test_summary_shows_the_result_with_its_doubt(tmp_path: Path, capsys: pytest.
     assert "卡特彼勒" in said
     assert str(tmp_path / "reports" / "index.html") in said
     assert "run abc, model m version 3" in said
-    for command in ("make serve", "make ui", "dvc repro", "source .venv/bin/activate"):
+    for command in ("make serve", "imageloom review", "make ui", "dvc repro", "source .venv/bin/activate"):
         assert command in said
 
 

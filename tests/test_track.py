@@ -30,6 +30,9 @@ split: { seed: 7 }
 """
 
 
+CLEANING = {"decisions": {"all": 7, "relabel": 4, "drop": 3}, "accuracy": {"as_they_came": 0.8, "cleaned": 0.85}}
+
+
 def scores(accuracy: float) -> dict[str, Any]:
     per_class = {"precision": 0.5, "recall": 0.6, "f1": 0.55, "support": 2}
     return {
@@ -58,6 +61,8 @@ def paths(exported_model: Path, tmp_path: Path) -> Paths:
     tables.write(paths.split, rows, tables.SPLIT)
     shutil.copytree(exported_model, paths.export)
     write_json(paths.reports / "metrics.json", scores(0.85))
+    write_json(paths.reports / "clean" / "metrics.json", CLEANING)
+    (paths.reports / "clean" / "index.html").write_text("<html>", encoding="utf-8")
     (paths.reports / "index.html").write_text("<html>", encoding="utf-8")
     (paths.reports / "confusion.csv").write_text("actual,predicted\n", encoding="utf-8")
     (paths.reports / "figures").mkdir()
@@ -98,8 +103,14 @@ def test_run_holds_parameters_metrics_and_files(paths: Paths, logged: dict[str, 
     metrics = run.data.metrics
     assert (metrics["accuracy"], metrics["accuracy_low"], metrics["accuracy_high"]) == (0.85, 0.8, 0.9)
     assert (metrics["f1/green"], metrics["pictures_train/blue"]) == (0.55, 2)
+    assert (metrics["decisions/all"], metrics["decisions/drop"], metrics["cleaning/accuracy_cleaned"]) == (7, 3, 0.85)
     files = {item.path for item in client(paths).list_artifacts(logged["run_id"], "reports")}
-    assert files == {"reports/index.html", "reports/metrics.json", "reports/confusion.csv", "reports/figures"}
+    folders = {"reports/figures", "reports/clean"}
+    assert files == {"reports/index.html", "reports/metrics.json", "reports/confusion.csv"} | folders
+    assert {item.path for item in client(paths).list_artifacts(logged["run_id"], "reports/clean")} == {
+        "reports/clean/index.html",
+        "reports/clean/metrics.json",
+    }
     assert [item.path for item in client(paths).list_artifacts(logged["run_id"], "reports/figures")] == [
         "reports/figures/confusion.png"
     ]

@@ -46,6 +46,7 @@ COMMANDS = {
     "predict": ("imageloom.predict.command", "name what is on pictures"),
     "compare": ("imageloom.compare", "say whether one model is better than another, and end with a code that says so"),
     "serve": ("imageloom.serving.command", "answer predictions over HTTP, with a page to drop pictures on"),
+    "review": ("imageloom.review.command", "look at doubtful pictures in the browser, and decide by keyboard"),
     "forget": ("imageloom.forget", "take a picture out, see that it does not come back, and say which models saw it"),
     "demo": ("imageloom.sources.demo", "serve the demo's gallery of photographs, to crawl it or to look at it"),
     "summary": ("imageloom.summary", "say how good the last model is and where to look"),

@@ -146,13 +146,9 @@ class FeatureStore:
         row_of = {name: row for row, name in enumerate(ids)}
         matrix: np.ndarray | None = None
         found = 0
-        for part in self._parts():
-            table = self._table(part)
-            names = table["id"].to_pylist()
-            length = table.schema.field("vector").type.list_size
-            values = table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, length)
+        for names, values in self.parts():
             if matrix is None:
-                matrix = np.empty((len(ids), length), np.float32)
+                matrix = np.empty((len(ids), values.shape[1]), np.float32)
             pairs = [(row_of[name], row) for row, name in enumerate(names) if name in row_of]
             if pairs:
                 targets, sources = map(list, zip(*pairs, strict=True))
@@ -161,6 +157,17 @@ class FeatureStore:
         if matrix is None or found != len(ids):
             raise DataError(f"{len(ids) - found} pictures have no features", "run `dvc repro embed`")
         return matrix
+
+    def parts(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        """All vectors, up to `PART` at a time: ids, and float32[len(ids), D] in their order.
+
+        Raises:
+            DataError: A part is damaged.
+        """
+        for part in self._parts():
+            table = self._table(part)
+            length = table.schema.field("vector").type.list_size
+            yield table["id"].to_pylist(), table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, length)
 
     def failed(self) -> dict[str, str]:
         """Pictures that could not be opened: id -> why."""

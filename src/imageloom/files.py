@@ -61,6 +61,11 @@ class Paths:
         return self.root / "data" / "review" / "decisions.csv"
 
     @property
+    def thumbnails(self) -> Path:
+        """Pictures as the page for review shows them; can be removed at any time."""
+        return self.root / "data" / ".thumbnails"
+
+    @property
     def features(self) -> Path:
         """One feature vector per picture."""
         return self.root / "data" / "features"
@@ -69,6 +74,26 @@ class Paths:
     def clean(self) -> Path:
         """One row per picture: kept or not, and why."""
         return self.root / "data" / "clean" / "manifest.parquet"
+
+    @property
+    def scores(self) -> Path:
+        """What each check thinks of each picture."""
+        return self.root / "data" / "clean" / "scores.parquet"
+
+    @property
+    def probabilities(self) -> Path:
+        """How probable each class is for each picture, by a probe that was not fitted on it."""
+        return self.root / "data" / "clean" / "probabilities.parquet"
+
+    @property
+    def looks(self) -> Path:
+        """What decoding each picture told the checks, so that it is decoded once."""
+        return self.root / "data" / "clean" / "looks.parquet"
+
+    @property
+    def links(self) -> Path:
+        """Pairs of near duplicates."""
+        return self.root / "data" / "clean" / "links.parquet"
 
     @property
     def split(self) -> Path:

@@ -117,10 +117,15 @@ def _host_name(text: str) -> str:
 
 
 def _remove_files(shas: set[str], paths: Paths) -> int:
-    """Removes what stands under the pictures' names, versions included that no address gives any more."""
+    """Removes what stands under the pictures' names, versions included that no address gives any more, and thumbnails.
+
+    Returns:
+        How many files of data/raw were removed.
+    """
     names = {sha[:20] for sha in shas}
     found = [path for path in paths.raw.glob("*/*") if path.name.partition(".")[0] in names]
-    for path in found:
+    shown = [path for path in paths.thumbnails.glob("*/*/*") if path.name.partition(".")[0] in shas]
+    for path in (*found, *shown):
         path.unlink()
     return len(found)
 

@@ -34,6 +34,15 @@ def metrics(paths: Paths) -> dict[str, Any]:
     return content
 
 
+def cleaning(paths: Paths) -> dict[str, Any]:
+    """What the stage `clean` came to: counts, `decisions` by kind, and `accuracy` before and after where it is known.
+
+    Raises:
+        DataError: There is no reports/clean/metrics.json, or it is damaged.
+    """
+    return files.read_json(paths.reports / "clean" / "metrics.json", "clean")
+
+
 def mlflow_run(paths: Paths) -> dict[str, Any]:
     """What the stage `track` wrote; empty where it has not run, or was not finished."""
     try:

@@ -41,7 +41,7 @@ def run(params: Params, paths: Paths) -> None:
     """Writes data/split/split.parquet.
 
     Raises:
-        DataError: A class has no picture on some side.
+        DataError: A class has no picture on some side, or near duplicates are on different sides.
     """
     rows = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
     dealt = paths.split.with_name("dealt.json")
@@ -58,6 +58,7 @@ def run(params: Params, paths: Paths) -> None:
         for row in rows
         if row["kept"]
     ]
+    _require_no_leak(split, tables.read(paths.links, tables.LINKS, "clean").to_pylist())
     counts = Counter((row["class"], row["side"]) for row in split)
     _require_every_side(counts, params)
     if by_hash:
@@ -68,6 +69,18 @@ def run(params: Params, paths: Paths) -> None:
     for name in sorted({row["class"] for row in split}):
         parts = ", ".join(f"{counts[name, side]:,} {side}" for side in tables.SIDES)
         console.say(f"split: {name}: {parts}")
+
+
+def _require_no_leak(split: list[dict[str, Any]], links: list[dict[str, Any]]) -> None:
+    """Every pair of near duplicates that are both used is on one side; groups see to it, and this sees that they do."""
+    sides = {row["id"]: row["side"] for row in split}
+    for link in links:
+        one, other = sides.get(link["id"]), sides.get(link["other"])
+        if one and other and one != other:
+            pair = f"{link['id'][:12]} and {link['other'][:12]}"
+            raise DataError(
+                f"near duplicates are on two sides: {pair} are on {one} and {other}", "run `dvc repro --force clean`"
+            )
 
 
 def _by_hash(rows: list[dict[str, Any]], params: Params) -> dict[str, str]:

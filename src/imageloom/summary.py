@@ -9,6 +9,7 @@ from imageloom.files import Paths
 
 NEXT = (
     ("make serve", "drop pictures on a page, or ask over HTTP"),
+    ("imageloom review", "look at the pictures that may be labelled wrongly, and decide"),
     ("make ui", "runs, results and the nightly recrawl"),
     ("dvc repro", "again, after a change: what it concerns and nothing else"),
 )

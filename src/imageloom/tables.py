@@ -57,6 +57,8 @@ CLEAN = pa.schema(
         pa.field("group", pa.string(), nullable=False),  # id of the first-seen member of its near-duplicate group
         pa.field("kept", pa.bool_(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),  # why it is not kept; empty where it is
+        pa.field("flags", pa.list_(pa.string()), nullable=False),  # the checks that marked it, though it is kept
+        pa.field("decided", pa.string(), nullable=False),  # label, relabel, drop or keep in review; empty where none
         pa.field("url", pa.string(), nullable=False),
         # of the address that was seen first:
         pa.field("source", pa.string()),
@@ -66,6 +68,48 @@ CLEAN = pa.schema(
         pa.field("licence", pa.string()),
         pa.field("bytes", pa.int64()),
         pa.field("format", pa.string()),
+    ]
+)
+
+# One row per picture and check that looked at it.
+SCORES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("check", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # from 0, the worst, to 1
+        pa.field("flagged", pa.bool_(), nullable=False),  # and nobody decided that it is fine
+        pa.field("detail", pa.string(), nullable=False),  # another class, the picture it resembles, ...; or empty
+    ]
+)
+
+# One row per picture that was decoded for the checks; the schema's metadata says how under `made_by`.
+LOOKS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("brightness_99", pa.float32(), nullable=False),  # percentiles of perceived brightness, from 0 to 1
+        pa.field("brightness_5", pa.float32(), nullable=False),
+        pa.field("entropy", pa.float32(), nullable=False),  # of the tones of grey, in bits
+        pa.field("edges", pa.float32(), nullable=False),  # standard deviation of the edges
+        pa.field("histogram", pa.float32(), nullable=False),  # standard deviation of the numbers of each tone
+        pa.field("print", pa.binary(), nullable=False),  # see clean.prints
+    ]
+)
+
+# One row per pair of near duplicates.
+LINKS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("other", pa.string(), nullable=False),
+        pa.field("agreement", pa.float32(), nullable=False),  # of their prints, at most 1
+    ]
+)
+
+# One row per picture: how probable each class is, by a probe that was not fitted on it. The schema's metadata has the
+# classes under `classes`, as a JSON list.
+PROBABILITIES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
     ]
 )
 

@@ -169,7 +169,7 @@ def _result(settings: Params, paths: Paths) -> Result:
     flat["data.digest"] = data_digest((row["id"], row["class"]) for row in split)
     flat["data.pictures"] = str(len(split))
     flat["model.version"] = predictor.version
-    metrics = _metrics(scores)
+    metrics = _metrics(scores) | _cleaning(results.cleaning(paths))
     tags = {**_revision(paths.root), "imageloom.result": _digest([flat, metrics])}
     return Result(flat, metrics, tags, _artifacts(settings, paths), predictor.labels, _example(split, paths))
 
@@ -198,6 +198,13 @@ def _metrics(scores: dict[str, Any]) -> dict[str, float]:
     for side, counts in scores["pictures"].items():
         metrics |= {f"pictures_{side}/{names[name]}": count for name, count in counts.items()}
     return {name: float(value) for name, value in metrics.items()}
+
+
+def _cleaning(figures: dict[str, Any]) -> dict[str, float]:
+    """How many pictures people decided about, in all and by decision, and how right probes were before and after."""
+    decided = {f"decisions/{kind}": count for kind, count in figures["decisions"].items()}
+    right = {f"cleaning/accuracy_{name}": share for name, share in figures.get("accuracy", {}).items()}
+    return {name: float(value) for name, value in (decided | right).items()}
 
 
 def _allowed(name: str) -> str:
@@ -248,6 +255,7 @@ def _artifacts(settings: Params, paths: Paths) -> list[tuple[Path, str]]:
     reports = [paths.reports / name for name in ("index.html", "metrics.json")] + sorted(paths.reports.glob("*.csv"))
     found = [(path, "reports") for path in reports if path.is_file()]
     found += [(path, "reports/figures") for path in sorted((paths.reports / "figures").glob("*.png"))]
+    found += [(path, "reports/clean") for path in sorted((paths.reports / "clean").glob("*.*"))]
     found += [(path, "reports/scrape") for path in (paths.reports / "scrape").glob("diff.json")]
     found += (
         [(paths.params, "")] if mlflow_store.without_secrets(settings.tracking_uri) == settings.tracking_uri else []

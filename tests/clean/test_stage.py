@@ -11,7 +11,7 @@ from imageloom.params import UNLABELLED
 def project(tmp_path):
     project = Project(tmp_path)
     for name in ("warm", "cold"):
-        project.add(name, [picture(name, seed) for seed in range(4)])
+        project.add(name, [picture(name, seed + 100 * (name == "cold")) for seed in range(4)])
     return project
 
 

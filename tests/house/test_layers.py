@@ -14,10 +14,13 @@ GROUND |= {
     "arrays",
     "jpeg_scans",
     "card",
+    "decisions",
     "heatmap",
     "ood",
     "schema",
+    "sheet",
     "tflite_editor",
+    "thumbnails",
     "tflite_graph",
     "tflite_metadata",
     "trained_on",
@@ -25,7 +28,8 @@ GROUND |= {
 }
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
 STAGE_MODULES = {module.removeprefix("imageloom.") for module in STAGES.values()}
-CLIENTS = {"compare", "predict", "predictor", "runtimes", "serving", "summary"}
+GROUND |= {"web", "web.problems", "web.sockets"}
+CLIENTS = {"compare", "predict", "predictor", "review", "runtimes", "serving", "summary"}
 
 
 def name_of(path) -> str:

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import browsers
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from skips import skip_or_fail
+from browsers import PHONE, opened, weak_texts
+from playwright.sync_api import Browser, Page, expect
 from test_serve_http import COLOURS, RED, encoded
 
 from imageloom.serving import tokens
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 # Builds the files in the page, as a hand with a mouse or a clipboard would.
 TRANSFER = """([pictures, kind]) => {
@@ -39,43 +36,11 @@ BRING_ADDRESS = """([url, kind]) => {
     document.getElementById("drop").dispatchEvent(event);
 }"""
 
-# Each text that is seen, and how much brighter it is than what is behind it, or darker (WCAG 2.2, contrast ratio).
-CONTRASTS = """() => {
-    const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-    const luminance = (colour) => {
-        const [r, g, b] = channels(colour).slice(0, 3).map((v) => v / 255)
-            .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const behind = (element) => {
-        for (let one = element; one; one = one.parentElement) {
-            const colour = getComputedStyle(one).backgroundColor;
-            if (channels(colour)[3] !== 0) return colour;
-        }
-        return "rgb(255, 255, 255)";
-    };
-    const found = [];
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-        const element = node.parentElement;
-        const seen = element.checkVisibility({ visibilityProperty: true }) && !element.closest(".unseen");
-        if (!node.data.trim() || !seen) continue;
-        const [a, b] = [getComputedStyle(element).color, behind(element)].map(luminance);
-        found.push([node.data.trim(), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)]);
-    }
-    return found;
-}"""
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        message = f"NO BROWSER: {CHROMIUM} is missing, so the page is NOT tested; install Debian's package chromium"
-        skip_or_fail(message)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    with browsers.chromium() as found:
+        yield found
 
 
 @pytest.fixture
@@ -85,18 +50,8 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def _open(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
-    context = browser.new_context(**options)
-    origin = address.removesuffix("/docs")
-    page = context.new_page()
-    page.set_default_timeout(10_000)
-    complaints: list[str] = []
-    page.on("pageerror", lambda fault: complaints.append(str(fault)))
-    page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
-    page.on("request", lambda sent: None if sent.url.startswith((origin, "blob:")) else complaints.append(sent.url))
-    page.goto(address)
-    yield page
-    context.close()
-    assert complaints == []
+    with opened(browser, address, **options) as found:
+        yield found
 
 
 def bring(page: Page, kind: str, *pictures: tuple[str, bytes]) -> None:
@@ -332,9 +287,6 @@ def test_busy_server_is_asked_again(browser, serving, exported_model):
             expect(page.locator(".card .label:text('红')")).to_have_count(6, timeout=15_000)
 
 
-PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-
-
 def test_phone_shows_all_without_scrolling_sideways_and_takes_photographs(browser, address):
     for page in _open(browser, address, **PHONE):
         expect(page.locator("#photograph")).to_be_visible()
@@ -364,12 +316,6 @@ def test_every_text_stands_out_in_light_and_dark(browser, address, scheme, path)
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(19, 19, 24)") == (scheme == "dark")
         assert weak_texts(page) == []
-
-
-def weak_texts(page: Page) -> list[str]:
-    found = page.evaluate(CONTRASTS)
-    assert len(found) > 8
-    return [text for text, contrast in found if contrast < 4.5]  # WCAG 2.2, 1.4.3
 
 
 def test_text_that_does_not_stand_out_is_noticed(page):

@@ -1,97 +1,149 @@
 """Stage `clean`: marks the pictures that should not be trained on, and says why; it deletes none.
 
-Exact duplicates (the same bytes at several addresses) become one row with a count of copies.
+Exact duplicates (the same bytes at several addresses) become one row with a count of copies. Checks look for what is
+wrong, and what people decided in `imageloom review` (data/review/decisions.csv) goes before what they say.
+`imageloom clean --dry-run` prints what would come of it and writes nothing.
 """
 
+import argparse
+import json
 from collections import Counter
+from dataclasses import astuple
 from typing import Any
 
+import pyarrow as pa
 from pydantic import Field
 
-from imageloom import console, files, tables
-from imageloom.clean.checks import CHECKS, Evidence, Picture
+from imageloom import console, decisions, files, tables
+from imageloom.clean import checks, effect, outcome, pictures, report
+from imageloom.clean.effect import Effect
+from imageloom.clean.findings import Findings
+from imageloom.clean.outcome import Outcome
+from imageloom.decisions import Decided
 from imageloom.errors import DataError
 from imageloom.features import FeatureStore
 from imageloom.files import Paths
-from imageloom.params import StageParams
-
-# What data/clean passes on of the manifest's row that saw a picture first.
-FROM_MANIFEST = ("url", "source", "page", "title", "author", "licence", "bytes", "format")
 
 
-class Params(StageParams):
-    """What is wrong with a picture."""
+class Params(checks.CheckParams):
+    """What is wrong with a picture, what becomes of it, and how much of it is shown."""
 
     min_side: int = Field(default=32, ge=1, description="a picture whose shorter side has fewer pixels is not used")
+    shown: int = Field(default=12, ge=1, le=200, description="pictures of each check in reports/clean/index.html")
 
 
-def run(params: Params, paths: Paths) -> None:
-    """Writes data/clean/manifest.parquet and reports/clean/summary.csv.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the option to look first."""
+    parser.add_argument("--dry-run", action="store_true", help="print what would come of it, and write nothing")
+
+
+def run(params: Params, paths: Paths, arguments: argparse.Namespace | None = None) -> None:
+    """Writes data/clean/ and reports/clean/.
 
     Raises:
-        DataError: No picture, or pictures of fewer than two classes, are left.
+        DataError: No picture, or pictures of fewer than two classes, are left; or decisions.csv is damaged.
     """
-    manifest = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape")
-    evidence = Evidence(FeatureStore(paths.features).failed(), params.min_side)
-    rows = [_row(picture, first, evidence) for picture, first in _pictures(manifest.to_pylist())]
-    _require_two_classes(rows)
-    tables.write(paths.clean, rows, tables.CLEAN)
-    counts = Counter((row["class"], row["reason"] or "kept") for row in rows)
-    copies = sum(row["copies"] - 1 for row in rows)
-    _write_summary(counts, copies, paths)
-    marked = Counter(row["reason"] for row in rows if not row["kept"])
-    why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(marked.items()))
-    kept = sum(row["kept"] for row in rows)
-    left_out = f"; left out: {why}" if why else ""
-    console.say(f"clean: {kept:,} of {len(rows):,} pictures kept{left_out}; {copies:,} exact copies counted once")
+    manifest = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape").to_pylist()
+    store = FeatureStore(paths.features)
+    found = pictures.read(manifest, store.failed(), Decided(decisions.read(paths.decisions)), params.min_side)
+    findings = checks.find(found, params, paths)
+    result = outcome.judge(found, findings, params)
+    if arguments is not None and arguments.dry_run:
+        _say_checks(result)
+        _say(result, params)
+        return
+    _require_two_classes(result)
+    change = effect.measure(found, result, findings, store)
+    _write(result, findings, paths)
+    _write_summaries(result, change, paths)
+    files.write_text(paths.reports / "clean" / "index.html", report.render(result, change, params.shown, paths))
+    _say(result, params)
+    if result.decided and change is not None:
+        _say_effect(change)
 
 
-def _pictures(manifest: list[dict[str, Any]]) -> list[tuple[Picture, dict[str, Any]]]:
-    """Pictures in the order of ids, each with the manifest's row that saw it first and the number of that crawl."""
-    crawls = {moment: number for number, moment in enumerate(sorted({row["first_seen"] for row in manifest}))}
-    pictures: dict[str, tuple[Picture, dict[str, Any]]] = {}
-    for row in sorted(manifest, key=lambda row: (row["first_seen"], row["class"], row["url"])):
-        if not row["sha256"] or not row["used"]:
-            continue
-        first = row | {"crawl": crawls[row["first_seen"]]}
-        picture, _ = pictures.setdefault(
-            row["sha256"], (Picture(row["sha256"], width=row["width"], height=row["height"]), first)
-        )
-        picture.copies += 1
-        if row["class"] not in picture.classes:
-            picture.classes.append(row["class"])
-    return [pictures[name] for name in sorted(pictures)]
+def _require_two_classes(result: Outcome) -> None:
+    classes = sorted({row["class"] for row in result.kept})
+    if len(classes) >= 2:
+        return
+    left_out = ", ".join(f"{count} {reason}" for reason, count in result.left_out.items())
+    hint = f"not used were: {left_out}" if left_out else "add pictures of another class"
+    if "unlabelled" in result.left_out:
+        hint += "; type `imageloom review` to label pictures"
+    raise DataError(f"two classes or more need pictures; those left are of {', '.join(classes) or 'none'}", hint)
 
 
-def _row(picture: Picture, first: dict[str, Any], evidence: Evidence) -> dict[str, Any]:
-    reason = next((name for name, marks in CHECKS.items() if marks(picture, evidence)), "")
-    return {
-        "id": picture.id,
-        "class": (picture.labels or picture.classes)[0],
-        "path": first["path"],
-        "width": picture.width,
-        "height": picture.height,
-        "copies": picture.copies,
-        "crawl": first["crawl"],
-        "group": picture.id,
-        "kept": not reason,
-        "reason": reason,
-        **{column: first[column] for column in FROM_MANIFEST},
-    }
+def _write(result: Outcome, findings: Findings, paths: Paths) -> None:
+    metadata = {"classes": json.dumps(list(findings.classes), ensure_ascii=False)}
+    shares = [
+        {"id": id_, "probabilities": row}
+        for id_, row in zip(findings.ids, findings.probabilities.tolist(), strict=True)
+    ]
+    schema = tables.PROBABILITIES.with_metadata(metadata)
+    tables.write(paths.probabilities, pa.Table.from_pylist(shares, schema), schema)
+    tables.write(paths.scores, result.scores, tables.SCORES)
+    links = [dict(zip(tables.LINKS.names, link, strict=True)) for link in findings.links]
+    tables.write(paths.links, links, tables.LINKS)
+    if findings.looks is not None:
+        tables.write(paths.looks, findings.looks, findings.looks.schema)
+    tables.write(paths.clean, result.rows, tables.CLEAN)
 
 
-def _require_two_classes(rows: list[dict[str, Any]]) -> None:
-    classes = sorted({row["class"] for row in rows if row["kept"]})
-    if len(classes) < 2:
-        why = Counter(row["reason"] for row in rows if not row["kept"])
-        left_out = "not used were: " + ", ".join(f"{count} {reason}" for reason, count in why.items())
-        raise DataError(
-            f"two classes or more need pictures; those left are of {', '.join(classes) or 'none'}",
-            left_out if why else "add pictures of another class",
-        )
-
-
-def _write_summary(counts: Counter[tuple[str, str]], copies: int, paths: Paths) -> None:
+def _write_summaries(result: Outcome, change: Effect | None, paths: Paths) -> None:
+    folder = paths.reports / "clean"
+    counts = Counter((row["class"], row["reason"] or "kept") for row in result.rows)
     rows: list[list[Any]] = [[*key, count] for key, count in sorted(counts.items())]
     header = ["class", "outcome", "pictures"]
-    files.write_csv(paths.reports / "clean" / "summary.csv", header, [*rows, ["", "exact copies", copies]])
+    files.write_csv(folder / "summary.csv", header, [*rows, ["", "exact copies", result.copies]])
+    header = ["check", "action", "looked_at", "flagged", "settled_in_review", "left_out"]
+    files.write_csv(folder / "checks.csv", header, map(astuple, result.tallies))
+    files.write_json(folder / "metrics.json", _metrics(result, change))
+
+
+def _metrics(result: Outcome, change: Effect | None) -> dict[str, Any]:
+    """What `dvc metrics` compares, and `track` logs."""
+    figures: dict[str, Any] = {
+        "pictures": len(result.rows),
+        "kept": len(result.kept),
+        "flagged": sum(bool(row["flags"]) for row in result.rows),
+        "decisions": {"all": sum(result.decided.values()), **result.decided},
+    }
+    if change is not None:
+        shares = {"as_they_came": change.before.share, "cleaned": change.after.share}
+        figures["accuracy"] = {name: round(share, 4) for name, share in shares.items()}
+    return figures
+
+
+def _say(result: Outcome, params: Params) -> None:
+    why = ", ".join(f"{count:,} {reason}" for reason, count in result.left_out.items())
+    left_out = f"; left out: {why}" if why else ""
+    kept, total = len(result.kept), len(result.rows)
+    console.say(f"clean: {kept:,} of {total:,} pictures kept{left_out}; {result.copies:,} exact copies counted once")
+    flags = Counter(flag for row in result.rows for flag in row["flags"])
+    if flags:
+        marked = ", ".join(f"{flags[name]:,} {name}" for name in checks.CHECKS if flags[name])
+        console.say(f"clean: kept, but look at them with `imageloom review`: {marked}")
+    if result.decided:
+        used = ", ".join(f"{count:,} {decision}" for decision, count in result.decided.items())
+        console.say(f"clean: decisions of people used: {used}")
+
+
+def _say_checks(result: Outcome) -> None:
+    header = ("check", "action", "looked at", "marked", "settled", "left out")
+    rows = [
+        (each.check, each.action, *(f"{count:,}" for count in (each.looked, each.flagged, each.settled, each.left_out)))
+        for each in result.tallies
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        words = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        console.say("  ".join([*words, *numbers]))
+
+
+def _say_effect(change: Effect) -> None:
+    before, after = change.before.share, change.after.share
+    console.say(
+        f"clean: probes are right on {after:.1%} of the kept pictures; trained on the pictures as they came, "
+        f"on {before:.1%} (five-fold cross-validation)"
+    )

@@ -1,5 +1,4 @@
-"use strict";
-// Pictures behind the confusion matrix, their evidence, and the choice of light or dark. All else is in the page itself.
+// Pictures behind the confusion matrix, and their evidence. All else is in the page itself.
 const { labels, pictures } = JSON.parse(document.getElementById("pictures").textContent);
 const gallery = document.getElementById("gallery");
 const viewer = document.getElementById("viewer");
@@ -148,10 +147,3 @@ document.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (viewer.open && step && among[current + step] !== undefined) show(among[current + step], among);
 });
-
-const theme = document.getElementById("theme"), root = document.documentElement;
-const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-const tell = () => { theme.textContent = isDark() ? "Light" : "Dark"; };
-theme.hidden = false;
-theme.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; tell(); });
-tell();

@@ -3,8 +3,6 @@
 It needs no other file and no network, and its policy forbids the browser to ask for one.
 """
 
-import base64
-import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from imageloom.evaluate.measures import Measures
 from imageloom.evaluate.outcome import Outcome
 from imageloom.evaluate.pictures import Choice, Picture
 from imageloom.files import Paths
+from imageloom.sheet import page
 
 CLASSES = 30  # in the confusion matrix: those that are mistaken most where there are more
 LINES = 8  # curves in a chart: there are no more colours that people tell apart
@@ -51,15 +50,9 @@ def render(outcome: Outcome, measures: Measures, shown: Shown, words: Words, pat
     Raises:
         DataError: What is known of the backbone is missing.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
     place = {picture.row: number for number, picture in enumerate(shown.pictures)}
-    return environment.get_template("report.html").render(
+    return page.render(
+        _HERE / "report.html",
         result=measures.figures,
         tested=len(outcome.rows),
         right=int(outcome.right.sum()),
@@ -79,9 +72,6 @@ def render(outcome: Outcome, measures: Measures, shown: Shown, words: Words, pat
             "labels": [spec["label"] for spec in outcome.classes],
             "pictures": [picture.to_dict(outcome) for picture in shown.pictures],
         },
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

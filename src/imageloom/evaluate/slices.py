@@ -21,7 +21,7 @@ PARTS = 4  # into which numbers are cut
 ALPHA = 0.05  # chance at which any slice is called worse or better although none is
 
 # What is another for each picture, or the same for all.
-_USELESS = {"id", "path", "group", "kept", "reason"}
+_USELESS = {"id", "path", "group", "kept", "reason", "flags"}
 
 COLUMNS = ("host", "size", *(name for name in tables.CLEAN.names if name not in _USELESS))
 

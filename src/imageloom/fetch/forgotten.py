@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imageloom import decisions
 from imageloom.errors import DataError
 from imageloom.fetch.ledger import Ledger, host
 from imageloom.fetch.status import Status
@@ -48,10 +49,8 @@ class Forgotten:
             DataError: One is damaged. Nothing is crawled then, since what it forbids is not known.
         """
         known = cls()
-        decided: dict[str, str] = {}  # the last word on each picture
-        for _, row in _rows(paths.decisions, ("sha256", "decision")):
-            decided[row["sha256"]] = row["decision"]
-        known.pictures.update((sha, DROPPED) for sha, decision in decided.items() if decision == "drop")
+        decided = decisions.standing(decisions.read(paths.decisions))
+        known.pictures.update((sha, DROPPED) for sha, last in decided.items() if last.decision == "drop")
         for line, row in _rows(paths.forgotten, HEADER[:2]):
             what, value = row["what"], row["value"]
             if what not in KINDS or not value:

@@ -4,6 +4,8 @@
 `application/problem+json` (RFC 9457), except where TensorFlow Serving's clients expect another.
 """
 
+import importlib
+
 from bottle import Bottle
 
 from imageloom.serving import api, classify, page, problems, tensorflow_serving
@@ -15,6 +17,9 @@ from imageloom.serving.remote import Remote
 from imageloom.serving.service import Gate, Service, Slot
 from imageloom.serving.settings import Settings
 
+# What can be shown beside the model -> the module whose `application()` it is. By name: neither knows the other.
+_REVIEW = ("/review/", "imageloom.review.mounted")
+
 
 def create_app(slot: Slot, gate: Gate, settings: Settings) -> Observer:
     """The application.
@@ -25,7 +30,8 @@ def create_app(slot: Slot, gate: Gate, settings: Settings) -> Observer:
         settings: What the command line set.
 
     Raises:
-        ImageloomError: The file of tokens or the access log cannot be used, or `allow_hosts` names no host.
+        ImageloomError: The file of tokens or the access log cannot be used, `allow_hosts` names no host, or there is
+            nothing to review.
     """
     inbox = Inbox(settings.inbox, settings.inbox_bytes) if settings.inbox else None
     service = Service(slot, gate, settings, Door(settings), Remote(settings), Metrics(), inbox)
@@ -35,4 +41,7 @@ def create_app(slot: Slot, gate: Gate, settings: Settings) -> Observer:
     app.add_hook("after_request", service.door.add_headers)
     for routes in (api, classify, tensorflow_serving, page):
         routes.add(app, service)
+    if settings.review:
+        prefix, module = _REVIEW
+        app.mount(prefix, importlib.import_module(module).application())
     return Observer(app, service, open_log(settings.access_log))

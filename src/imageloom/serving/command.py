@@ -13,10 +13,11 @@ from imageloom import console
 from imageloom.engine import cores
 from imageloom.serving import memory, settings
 from imageloom.serving.gate import WAITING_PER_THREAD, Gate
-from imageloom.serving.server import Server, links, listen
+from imageloom.serving.server import Server
 from imageloom.serving.slot import ModelSlot
 from imageloom.serving.watch import Watcher
 from imageloom.serving.workers import Supervisor
+from imageloom.web.sockets import links, listen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
     slot = ModelSlot(arguments.model, arguments.cache)
     sockets = listen(arguments.host, arguments.port)
     line = f"model {slot.version} with {len(slot.current.labels)} classes at {links(sockets, arguments.host)}"
+    if arguments.review:
+        line += f"\nreview at {links(sockets, arguments.host, '/review/')}"
     if arguments.workers == 1:
         return _serve(arguments, slot, sockets, lambda: console.say(f"{line}\nCtrl-C ends it"))
     console.say(f"{line}, by {arguments.workers} processes\nCtrl-C ends it")

@@ -20,13 +20,16 @@ STATIC = {
     "icon.svg": "image/svg+xml; charset=utf-8",
 }
 
+SHARED = ("icon.svg",)  # with the review page
+
 _HTML = "text/html; charset=utf-8"
 
 
 def add(app: Bottle, service: Service) -> None:
     """Adds the routes."""
     folder = resources.files("imageloom.serving")
-    static = {name: (folder / name).read_bytes() for name in STATIC}
+    shared = resources.files("imageloom.web")
+    static = {name: (shared if name in SHARED else folder).joinpath(name).read_bytes() for name in STATIC}
     template = (folder / "page.html").read_text(encoding="utf-8")
 
     @app.get("/")

@@ -37,6 +37,7 @@ class Settings:
         inbox: Folder that corrections, and where `keep_unsure` unsure pictures, go to; None keeps none.
         inbox_bytes: How large that folder may grow.
         keep_unsure: Whether pictures of which the model is not sure are kept.
+        review: Whether the review page of the project in the current folder is at /review/.
     """
 
     name: str = "imageloom"
@@ -51,6 +52,7 @@ class Settings:
     inbox: Path | None = None
     inbox_bytes: int = 256 * 2**20
     keep_unsure: bool = False
+    review: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +105,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="imageloom",
         help="the model's name in TensorFlow Serving's routes, /v1/models/NAME (default: %(default)s)",
     )
+    group.add_argument(
+        "--review",
+        action="store_true",
+        help="show the review page of the project in this folder at /review/, for this machine alone (for others: "
+        "`imageloom review --token`)",
+    )
     _add_keeping(parser)
 
 
@@ -128,7 +136,7 @@ def of(arguments: argparse.Namespace) -> Settings:
     """The settings that the parsed command line asks for.
 
     Raises:
-        ImageloomError: `--allow-host` names no host.
+        ImageloomError: `--allow-host` names no host, or `--review` cannot be.
     """
     _check_hosts(arguments.allow_host)
     alone = is_loopback(arguments.host)
@@ -145,7 +153,17 @@ def of(arguments: argparse.Namespace) -> Settings:
         inbox=None if keeps == "off" else INBOX.absolute(),
         inbox_bytes=arguments.inbox_size * 2**20,
         keep_unsure=keeps == "unsure",
+        review=_reviews(arguments, alone),
     )
+
+
+def _reviews(arguments: argparse.Namespace, alone: bool) -> bool:
+    if arguments.review and (not alone or arguments.workers > 1 or arguments.tokens):
+        raise ImageloomError(
+            "--review is for this machine alone, served by one process, without --tokens",
+            "`imageloom review --host ... --token` shows the page to others",
+        )
+    return bool(arguments.review)
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:

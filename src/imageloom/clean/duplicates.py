@@ -1,0 +1,153 @@
+"""Near duplicates: pictures that show the same photograph, or were taken of the same thing at the same moment.
+
+What resembles each other in features, or in the short form of its print, is proposed; prints decide, so that two
+pictures of one kind are not called one picture. Whatever is linked is one group, rooted in the member that came first
+(by crawl, then by id). A picture that would link groups which stood apart in an earlier crawl is a bridge: these may be
+on different sides of the split, so it is used on neither, and they stay apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imageloom.clean import neighbours, prints
+from imageloom.clean.neighbours import Neighbours
+
+_PROPOSED = 8  # for each picture and each form of its print
+_PAIRS = 8192  # compared at a time, which keeps memory flat
+# A crop's best part must agree this much before it is moved to where it agrees best, which takes time.
+_WORTH_MOVING = 0.5
+
+
+@dataclass(frozen=True)
+class Links:
+    """Pairs of near duplicates.
+
+    Args:
+        pairs: int64[P, 2], rows of pictures, the smaller first.
+        agreements: float32[P], from the threshold to 1.
+    """
+
+    pairs: np.ndarray
+    agreements: np.ndarray
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which pictures belong together.
+
+    Args:
+        roots: int64[N], the row of the root of each picture's group, its own where it stands alone.
+        bridges: bool[N].
+    """
+
+    roots: np.ndarray
+    bridges: np.ndarray
+
+
+def link(encoded: Sequence[bytes], near: Neighbours, crawls: np.ndarray, threshold: float) -> Links:
+    """Finds pairs of near duplicates.
+
+    Args:
+        encoded: Prints of N pictures.
+        near: Their neighbours by features.
+        crawls: int[N], when each came.
+        threshold: How well prints must agree, from 0 to 1.
+    """
+    known = _Prints.of(prints.decode(list(encoded)))
+    by_features = np.stack(np.broadcast_arrays(np.arange(len(encoded))[:, None], near.rows), axis=-1).reshape(-1, 2)
+    by_prints = neighbours.alike(known.forms[0], known.forms, _PROPOSED, crawls)
+    proposed = neighbours.distinct(np.concatenate([by_features, by_prints]))
+    found = [known.agreements(proposed[i : i + _PAIRS], threshold) for i in range(0, len(proposed), _PAIRS)]
+    agreements = np.concatenate([np.empty(0, np.float32), *found])
+    linked = agreements >= threshold
+    return Links(proposed[linked], agreements[linked])
+
+
+@dataclass(frozen=True)
+class _Prints:
+    """The prints of N pictures, and what they are compared by.
+
+    Args:
+        coefficients: float32[N, ORDER, ORDER].
+        whole: uint8[N, 2, B], their signs.
+        mirrored: The same of their mirror images.
+        parts: The parts that a crop most likely shows, each with the signs uint8[N, 2, B] of it in all pictures.
+        forms: Short prints uint8[N, 32] by which a picture is looked up: as it is, mirrored, and parts of it.
+    """
+
+    coefficients: np.ndarray
+    whole: np.ndarray
+    mirrored: np.ndarray
+    parts: list[tuple[prints.Part, np.ndarray]]
+    forms: list[np.ndarray]
+
+    @classmethod
+    def of(cls, coefficients: np.ndarray) -> "_Prints":
+        mirrored = prints.mirrored(coefficients)
+        parts, forms = [], [prints.short(coefficients), prints.short(mirrored)]
+        for part, cut in prints.parts(coefficients):
+            parts.append((part, prints.signs(cut)))
+            if part.share == prints.SHARES[0]:
+                forms.append(prints.short(cut))
+        return cls(coefficients, prints.signs(coefficients), prints.signs(mirrored), parts, forms)
+
+    def agreements(self, pairs: np.ndarray, threshold: float) -> np.ndarray:
+        """float32[P], of the pictures as they are, mirrored, or one cropped to a part of the other: the best of these.
+
+        Below the threshold it is not sought on.
+        """
+        one, other = pairs.T
+        found = prints.agreement(self.whole[one], self.whole[other])
+        found = np.maximum(found, prints.agreement(self.mirrored[one], self.whole[other]))
+        for whole, crop in ((one, other), (other, one)):
+            rest = np.flatnonzero(found < threshold)
+            found[rest] = np.maximum(found[rest], self._as_crops(whole[rest], crop[rest]))
+        return found
+
+    def _as_crops(self, whole: np.ndarray, crop: np.ndarray) -> np.ndarray:
+        best, place = np.full(len(whole), -1, np.float32), np.zeros((len(whole), 3))
+        for part, signs in self.parts:
+            agreement = prints.agreement(signs[whole], self.whole[crop])
+            better = agreement > best
+            best = np.where(better, agreement, best)
+            place[better] = (part.top, part.left, part.share)
+        worth = np.flatnonzero(best >= _WORTH_MOVING)
+        best[worth] = prints.best_agreement(self.coefficients[whole[worth]], self.whole[crop[worth]], place[worth])
+        return best
+
+
+def group(links: Links, crawls: np.ndarray, ids: Sequence[str]) -> Groups:
+    """Joins what is linked.
+
+    Args:
+        links: Pairs of near duplicates.
+        crawls: int[N], when each picture came.
+        ids: Their ids.
+    """
+    order = sorted(range(len(ids)), key=lambda row: (crawls[row], ids[row]))
+    place = np.empty(len(ids), int)
+    place[order] = np.arange(len(ids))
+    earlier: dict[int, list[int]] = {}
+    for one, other in links.pairs.tolist():
+        first, last = sorted((one, other), key=lambda row: place[row])
+        earlier.setdefault(last, []).append(first)
+    parent = np.arange(len(ids))
+    bridges = np.zeros(len(ids), bool)
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = row = parent[parent[row]]
+        return row
+
+    for row in order:
+        linked = {root(one) for one in earlier.get(row, ()) if not bridges[one]}
+        placed_before = [one for one in linked if crawls[one] < crawls[row]]
+        if len(placed_before) > 1:
+            bridges[row] = True
+            continue
+        for one in linked:
+            older, newer = sorted((one, root(row)), key=lambda each: place[each])
+            parent[newer] = older
+    return Groups(np.array([root(row) for row in range(len(ids))], np.int64), bridges)

@@ -1,0 +1,1 @@
+"""What the server of predictions and the review page share: sockets, errors in one shape, the icon."""
