@@ -176,7 +176,7 @@ def each(service: Service, uploads: Iterable[Upload], wish: Wish) -> list[Outcom
         except RequestError as fault:
             if fault.status_code == 503:
                 raise
-            outcomes.append((upload.name, fault))
+            outcomes.append((upload.name, problems.without_frames(fault)))
     return outcomes
 
 
