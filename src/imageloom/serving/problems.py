@@ -2,13 +2,15 @@
 
 import json
 from http.client import responses
-from typing import Any
+from typing import Any, TypeVar
 
 from bottle import HTTPError, request, response
 
 from imageloom.errors import ImageError
 
 TYPE = "application/problem+json"
+
+Fault = TypeVar("Fault", bound=Exception)
 
 _json = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
@@ -38,6 +40,15 @@ def of_picture(fault: ImageError) -> RequestError:
     return RequestError(STATUS_OF_KIND[fault.kind], fault.message)
 
 
+def without_frames(fault: Fault) -> Fault:
+    """The same fault, without the frames that it came through.
+
+    These hold the picture, and one of them holds the fault: a cycle that would stay until the collector comes.
+    """
+    fault.__context__ = None
+    return fault.with_traceback(None)
+
+
 def content(status: int, detail: str) -> dict[str, Any]:
     """The members of RFC 9457; where several pictures were sent, an answer holds one for each that failed."""
     return {"type": "about:blank", "title": responses.get(status, "Error"), "status": status, "detail": detail}
@@ -55,6 +66,7 @@ def encoded(content: Any) -> bytes:
 
 def handler(fault: HTTPError) -> bytes:
     """Bottle's handler of errors: those of its own (404, 405, 500) get the same shape."""
+    without_frames(fault)
     status = fault.status_code
     detail = fault.detail if isinstance(fault, RequestError) else _bottles_own(status)
     response.headers["Cache-Control"] = "no-store"
