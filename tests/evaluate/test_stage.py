@@ -297,3 +297,17 @@ def test_the_figure_has_a_row_for_what_is_shown_and_a_column_for_what_is_answere
     counts = {text.get_position(): int(text.get_text().partition("\n")[0]) for text in axes.texts}
     assert counts == {(column, row): MATRIX[row][column] for row in range(3) for column in range(3)}
     assert axes.images[0].get_array().tolist() == [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0.5, 0.5]]
+
+
+def test_of_many_classes_the_figure_shows_those_that_are_mistaken_most(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, target: drawn.append(figure))
+    matrix = np.diag(np.full(400, 9))
+    matrix[300:, 7] = 1  # these are taken for the eighth, the last of them most often
+    matrix[399, 7] = 3
+    figures.confusion(matrix, [f"class {number}" for number in range(400)], tmp_path / "confusion.png")
+    axes = drawn[0].axes[0]
+    shown = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert shown == ["class 7", *(f"class {number}" for number in range(300, 328)), "class 399"]
+    assert max(drawn[0].get_size_inches()) < 25
+    assert axes.images[0].get_array()[29].tolist() == [0.25, *[0] * 28, 0.75]
