@@ -1,8 +1,11 @@
--- wrk's clients, one to a thread. They post pictures to /predict: each as soon as it has its answer, or where RATE is
--- set by a timetable of its own, and then the time of an answer counts from when its request was due, so that a server
--- which stalls cannot hide it. Prints a line of status and milliseconds for each answer.
+-- wrk's clients post pictures to /predict.
 --
 -- wrk ... -s load.lua URL -- FOLDER PICTURES RATE CLIENTS
+--
+-- Without TIMED they do so as fast as they are answered, all of them in one thread, which is as little work as can be.
+-- With it each has a thread of its own and tells of every answer its status and milliseconds. Where RATE is above 0, each
+-- has a timetable as well, and the time of an answer counts from when its request was due, so that a server which stalls
+-- cannot hide it.
 
 local ffi = require("ffi")
 ffi.cdef [[
@@ -41,7 +44,9 @@ function init(arguments)
   end
 end
 
-if os.getenv("RATE") then
+local timed = os.getenv("TIMED")
+
+if timed == "by timetable" then
   function delay()
     return math.max(0, math.floor(due - now()))
   end
@@ -49,6 +54,9 @@ end
 
 function request()
   sent = sent + 1
+  if not timed then
+    return requests[sent % (#requests + 1)]
+  end
   began = now()
   if pause > 0 then
     began = math.max(due, began - pause) -- a client that fell behind by more than one request gives those before up
@@ -57,15 +65,22 @@ function request()
   return requests[(sent * 17 + number * 5) % (#requests + 1)]
 end
 
-function response(status)
-  answers[#answers + 1] = status
-  answers[#answers + 1] = now() - began
+if timed then
+  function response(status)
+    answers[#answers + 1] = status
+    answers[#answers + 1] = now() - began
+  end
 end
 
-function done(summary)
+function done(summary, latency)
   local errors = summary.errors
   local failed = errors.connect + errors.read + errors.write + errors.timeout
   print(string.format("took %.6f seconds, failed %d", summary.duration / 1e6, failed))
+  if not timed then
+    print(string.format("answers %d, not 200 %d", summary.requests, errors.status))
+    print(string.format("p50 %.3f, p99 %.3f", latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+    return
+  end
   for _, client in ipairs(clients) do
     local answers = client:get("answers")
     for i = 1, #answers, 2 do

@@ -3,10 +3,20 @@
 import os
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("load.lua")
+
+
+@dataclass
+class Saturation:
+    """What clients saw who asked without pause: pictures answered a second, and milliseconds to the answer."""
+
+    rate: float
+    p50: float
+    p99: float
 
 
 @dataclass
@@ -39,33 +49,49 @@ class Load:
         return times[min(len(times) - 1, int(share * len(times)))]
 
 
-def ask(port: int, pictures: Path, clients: int, seconds: float, rate: float = 0.0) -> Load:
-    """Lets clients post the pictures of a folder to `/predict`.
+def saturate(port: int, pictures: Path, clients: int, seconds: float) -> Saturation:
+    """Lets clients post the pictures of a folder to `/predict`, each the next one as soon as one is answered.
 
     Args:
         port: Of the server, on this machine.
         pictures: The folder, of `0000.jpg` and so on.
         clients: How many ask at a time, each with one connection.
         seconds: How long.
+    """
+    said = _wrk(port, pictures, clients, seconds, 0, {})
+    took, failed = re.search(r"took ([\d.]+) seconds, failed (\d+)", said).groups()
+    answers, others = re.search(r"answers (\d+), not 200 (\d+)", said).groups()
+    p50, p99 = re.search(r"p50 ([\d.]+), p99 ([\d.]+)", said).groups()
+    if int(failed) + int(others):
+        sys.exit(f"error: {others} answers were not 200, and {failed} connections failed")
+    return Saturation(int(answers) / float(took), float(p50), float(p99))
+
+
+def ask(port: int, pictures: Path, clients: int, seconds: float, rate: float = 0.0) -> Load:
+    """The same, with the status and the time of every answer.
+
+    Args:
+        port: See `saturate`.
+        pictures: See `saturate`.
+        clients: How many ask at a time, each with one connection.
+        seconds: How long.
         rate: How many requests a second all of them send together, by timetable; 0 for as many as are answered.
     """
-    number = len(list(pictures.glob("*.jpg")))
-    run = subprocess.run(
-        [
-            *("wrk", "-t", f"{clients}", "-c", f"{clients}", "-d", f"{seconds:.0f}s", "--timeout", "30s"),
-            *("-s", str(SCRIPT), f"http://127.0.0.1:{port}", "--", str(pictures), f"{number}", f"{rate}", f"{clients}"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | ({"RATE": f"{rate}"} if rate else {}),
-    )
-    summary = re.search(r"^took ([\d.]+) seconds, failed (\d+)$", run.stdout, re.MULTILINE)
-    if summary is None:
-        raise RuntimeError(f"wrk failed: {run.stdout[-500:]}{run.stderr[-500:]}")
+    said = _wrk(port, pictures, clients, seconds, rate, {"TIMED": "by timetable" if rate else "without pause"})
+    took, failed = re.search(r"took ([\d.]+) seconds, failed (\d+)", said).groups()
     times: dict[int, list[float]] = {}
-    for status, milliseconds in re.findall(r"^answer (\d+) ([\d.]+)$", run.stdout, re.MULTILINE):
+    for status, milliseconds in re.findall(r"^answer (\d+) ([\d.]+)$", said, re.MULTILINE):
         times.setdefault(int(status), []).append(float(milliseconds))
     for answers in times.values():
         answers.sort()
-    return Load(float(summary[1]), int(summary[2]), times)
+    return Load(float(took), int(failed), times)
+
+
+def _wrk(port: int, pictures: Path, clients: int, seconds: float, rate: float, more: dict[str, str]) -> str:
+    number, threads = len(list(pictures.glob("*.jpg"))), clients if more else 1
+    options = ["-t", f"{threads}", "-c", f"{clients}", "-d", f"{seconds:.0f}s", "--timeout", "30s", "-s", str(SCRIPT)]
+    rest = [f"http://127.0.0.1:{port}", "--", str(pictures), f"{number}", f"{rate}", f"{clients}"]
+    run = subprocess.run(["wrk", *options, *rest], capture_output=True, text=True, env=os.environ | more, check=False)
+    if run.returncode or "took" not in run.stdout:
+        sys.exit(f"error: wrk failed\n{run.stdout[-500:]}{run.stderr[-500:]}")
+    return run.stdout

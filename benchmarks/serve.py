@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ PICTURES = 64
 CLIENTS = 16 * cores()  # at saturation: as many as the server lets wait
 MANY_CLIENTS = 96  # by timetable: so many that one is free whenever a request is due
 
+OURS = "server"
 FORMATS = {"float32": "model.tflite", "int8": "model_int8.tflite"}
 LIMIT_SHARES = {"float32": ">= 0.92", "int8": ">= 0.88"}
 AGAINST_LITSERVE = {"float32": ">= 1.15", "int8": ">= 1.25"}
@@ -59,9 +61,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         pictures = Path(scratch) / "www" / "pictures"
         crawl.write_pictures(pictures)
-        figures = [figure for name in FORMATS for figure in throughput(options, pictures, name)]
-        figures += [*one_request(options, pictures), *start(options), *under_load(options, pictures)]
+        figures = []
+        for part in measured(options, pictures):
+            for figure in part:  # what is known is told, whatever becomes of the rest
+                print(f"{figure.name}: {figure.value:.3f} {figure.unit}", flush=True)
+            figures += part
     show("serve", figures)
+
+
+def measured(options: Options, pictures: Path) -> Iterator[list[Figure]]:
+    """All that is measured, part by part."""
+    for name in FORMATS:
+        yield throughput(options, pictures, name)
+    yield one_request(options, pictures)
+    yield start(options)
+    yield from under_load(options, pictures)
 
 
 def parsed() -> Options:
@@ -81,41 +95,30 @@ def parsed() -> Options:
 
 def throughput(options: Options, pictures: Path, name: str) -> list[Figure]:
     """Pictures a second at saturation: the limit, ours, and the peers."""
-    settings = {"LitServe": litserve_settings(), "FastAPI and uvicorn": fastapi_settings()}
-    chosen = {peer: best_setting(options, pictures, name, commands) for peer, commands in settings.items()}
-    rates: dict[str, list[float]] = {who: [] for who in ("limit", "ours", *settings)}
-    times = []
+    chosen = {who: best_setting(options, pictures, name, settings) for who, settings in all_settings().items()}
+    limits: list[float] = []
+    found: dict[str, list[load.Saturation]] = {who: [] for who in chosen}
     for _ in range(options.turns):
-        rates["limit"].append(bare(options, pictures, name, cores(), options.seconds)[0])
-        with servers.ours(options.model / FORMATS[name]) as (port, _):
-            found = saturated(port, pictures, options.seconds)
-        rates["ours"].append(found.rate)
-        times.append(found)
-        for peer, command in chosen.items():
-            with servers.peer(command, options.model, name) as (port, _):
-                rates[peer].append(saturated(port, pictures, options.seconds).rate)
-    best = {who: max(found) for who, found in rates.items()}
-    fastest = max(times, key=lambda found: found.rate)
-    peers = [
-        figure
-        for peer in settings
-        for figure in (
-            Figure(f"{name}: {peer} ({described(chosen[peer])})", best[peer], "images/s"),
-            Figure(
-                f"{name}: server / {peer}",
-                best["ours"] / best[peer],
-                "ratio",
-                AGAINST_LITSERVE[name] if peer == "LitServe" else ">= 1",
-            ),
-        )
+        limits.append(bare(options, pictures, name, cores(), options.seconds)[0])
+        for who, setting in chosen.items():
+            found[who].append(answered(options, pictures, name, setting, options.seconds))
+    best = {who: max(seen, key=lambda one: one.rate) for who, seen in found.items()}
+    ours, limit = best.pop(OURS), max(limits)
+    figures = [
+        Figure(f"{name}: bare loop", limit, "images/s"),
+        Figure(f"{name}: server ({described(chosen[OURS])})", ours.rate, "images/s"),
+        Figure(f"{name}: server / bare loop", ours.rate / limit, "ratio", LIMIT_SHARES[name]),
     ]
+    for peer, theirs in best.items():
+        bar = AGAINST_LITSERVE[name] if peer == "LitServe" else ">= 1"
+        figures += [
+            Figure(f"{name}: {peer} ({described(chosen[peer])})", theirs.rate, "images/s"),
+            Figure(f"{name}: server / {peer}", ours.rate / theirs.rate, "ratio", bar),
+        ]
     return [
-        Figure(f"{name}: bare loop", best["limit"], "images/s"),
-        Figure(f"{name}: server", best["ours"], "images/s"),
-        Figure(f"{name}: server / bare loop", best["ours"] / best["limit"], "ratio", LIMIT_SHARES[name]),
-        *peers,
-        Figure(f"{name}: p50 of {CLIENTS} clients", fastest.quantile(0.5), "ms"),
-        Figure(f"{name}: p99 of {CLIENTS} clients", fastest.quantile(0.99), "ms"),
+        *figures,
+        Figure(f"{name}: p50 of {CLIENTS} clients", ours.p50, "ms"),
+        Figure(f"{name}: p99 of {CLIENTS} clients", ours.p99, "ms"),
     ]
 
 
@@ -144,18 +147,18 @@ def start(options: Options) -> list[Figure]:
             loaded = Path(f"/proc/{process.pid}/maps").read_text()
     return [
         Figure("from command to ready, median", statistics.median(seconds), "s", "< 0.6"),
-        Figure("memory when ready", memory, "MB"),
+        Figure("memory when ready", memory, "MB", "< 130"),
         Figure("TensorFlow in the process", float("tensorflow/" in loaded), "", "< 1"),
     ]
 
 
-def under_load(options: Options, pictures: Path) -> list[Figure]:
+def under_load(options: Options, pictures: Path) -> Iterator[list[Figure]]:
     """One server: 80 % of saturation, four times saturation, what comes after, and a long time at 80 %."""
     with servers.ours(options.model / FORMATS["float32"]) as (port, process):
         full = saturated(port, pictures, 2 * options.seconds)
         calm = load.ask(port, pictures, 1, 3).quantile(0.5)
         most = load.ask(port, pictures, MANY_CLIENTS, 3 * options.seconds, 0.8 * full.rate)
-        figures = [
+        yield [
             Figure("80 % of saturation: p50", most.quantile(0.5), "ms"),
             Figure("80 % of saturation: p99", most.quantile(0.99), "ms"),
             Figure("80 % of saturation: p99 / p50", most.quantile(0.99) / most.quantile(0.5), "ratio", "< 3.01"),
@@ -165,12 +168,12 @@ def under_load(options: Options, pictures: Path) -> list[Figure]:
         time.sleep(1)
         after = load.ask(port, pictures, 1, 1).quantile(0.5)
         offered = sum(map(len, over.times.values())) / over.seconds / full.rate
-        figures += [
+        yield [
             Figure("overload: requests sent / saturation", offered, "ratio", ">= 3"),
             Figure("overload: answered", over.rate, "images/s"),
             Figure("overload: answered / saturation", over.rate / full.rate, "ratio"),
             Figure("overload: p99 of answers", over.quantile(0.99), "ms"),
-            Figure("overload: that / p99 at saturation", over.quantile(0.99) / full.quantile(0.99), "ratio", "< 2.01"),
+            Figure("overload: that / p99 at saturation", over.quantile(0.99) / full.p99, "ratio", "< 2.01"),
             Figure("overload: 503 within, 99 %", over.quantile(0.99, 503), "ms", "< 20"),
             Figure("overload: neither answered nor 503", over.errors, "", "< 1"),
             Figure(
@@ -181,8 +184,7 @@ def under_load(options: Options, pictures: Path) -> list[Figure]:
         with servers.memory_of(process.pid) as seen:
             long = load.ask(port, pictures, MANY_CLIENTS, options.soak, 0.8 * full.rate)
         after_a_minute = seen[min(60, len(seen) // 2)]
-        return [
-            *figures,
+        yield [
             Figure(f"{options.soak:.0f} s at 80 %: p99", long.quantile(0.99), "ms"),
             Figure(f"{options.soak:.0f} s at 80 %: errors", long.errors + len(long.times.get(503, ())), "", "< 1"),
             Figure(
@@ -195,39 +197,49 @@ def under_load(options: Options, pictures: Path) -> list[Figure]:
         ]
 
 
-def saturated(port: int, pictures: Path, seconds: float) -> load.Load:
+def saturated(port: int, pictures: Path, seconds: float) -> load.Saturation:
     """As many requests as are answered, after a second to get warm."""
-    load.ask(port, pictures, CLIENTS, 1)
-    return load.ask(port, pictures, CLIENTS, seconds)
+    load.saturate(port, pictures, CLIENTS, 1)
+    return load.saturate(port, pictures, CLIENTS, seconds)
 
 
-def best_setting(options: Options, pictures: Path, name: str, commands: list[list[str]]) -> list[str]:
-    """The command of a peer with which it is fastest."""
-    rates = []
-    for command in commands:
-        with servers.peer(command, options.model, name) as (port, _):
-            rates.append(saturated(port, pictures, options.seconds / 2).rate)
-    for command, rate in zip(commands, rates, strict=True):
-        print(f"{name}: {Path(command[0]).stem} with {described(command)}: {rate:.1f} images/s", flush=True)
-    return commands[rates.index(max(rates))]
+def answered(options: Options, pictures: Path, name: str, setting: list[str], seconds: float) -> load.Saturation:
+    """The same of a server that is started for it, with one of `all_settings`."""
+    file = options.model / FORMATS[name]
+    ours = setting[0] == OURS
+    with servers.ours(file, setting[1:]) if ours else servers.peer(setting, options.model, name) as (port, _):
+        return saturated(port, pictures, seconds)
 
 
-def litserve_settings() -> list[list[str]]:
-    """Commands by the number of workers, and of processes that speak HTTP."""
-    numbers = {(workers, speakers) for workers in (cores(), cores() + 1) for speakers in (1, workers)}
-    return [[str(HERE / "peer_litserve.py"), f"{workers}", f"{speakers}"] for workers, speakers in sorted(numbers)]
+def best_setting(options: Options, pictures: Path, name: str, settings: list[list[str]]) -> list[str]:
+    """That with which a server is fastest."""
+    rates = [answered(options, pictures, name, setting, options.seconds / 2).rate for setting in settings]
+    for setting, rate in zip(settings, rates, strict=True):
+        print(f"{name}: {Path(setting[0]).stem} with {described(setting)}: {rate:.1f} images/s", flush=True)
+    return settings[rates.index(max(rates))]
 
 
-def fastapi_settings() -> list[list[str]]:
-    """Commands by the number of processes, and of threads in each."""
-    numbers = {(1, cores()), (1, cores() + 1), (cores(), 1), (cores(), 2)}
-    return [[str(HERE / "peer_fastapi.py"), f"{processes}", f"{threads}"] for processes, threads in sorted(numbers)]
+def all_settings() -> dict[str, list[list[str]]]:
+    """What is tried: threads; workers, and processes that speak HTTP; processes, and threads of each."""
+    many, more = cores(), cores() + 1
+    litserve = {(workers, speakers) for workers in (many, more) for speakers in (1, workers)}
+    fastapi = {(1, many), (1, more), (many, 1), (many, 2)}
+    return {
+        OURS: [[OURS, "--threads", f"{threads}"] for threads in (many, more)],
+        "LitServe": [[str(HERE / "peer_litserve.py"), f"{first}", f"{second}"] for first, second in sorted(litserve)],
+        "FastAPI and uvicorn": [[str(HERE / "peer_fastapi.py"), f"{one}", f"{two}"] for one, two in sorted(fastapi)],
+    }
 
 
-def described(command: list[str]) -> str:
-    """What the numbers of a peer's command stand for."""
-    words = ("workers", "for HTTP") if "litserve" in command[0] else ("processes", "threads each")
-    return ", ".join(f"{number} {word}" for number, word in zip(command[1:], words, strict=True))
+def described(setting: list[str]) -> str:
+    """What the numbers of a setting stand for."""
+    words = {
+        OURS: ("threads",),
+        "peer_litserve": ("workers", "for HTTP"),
+        "peer_fastapi": ("processes", "threads each"),
+    }
+    numbers = [number for number in setting[1:] if number.isdecimal()]
+    return ", ".join(f"{number} {word}" for number, word in zip(numbers, words[Path(setting[0]).stem], strict=True))
 
 
 def bare(options: Options, pictures: Path, name: str, threads: int, seconds: float) -> tuple[float, float]:

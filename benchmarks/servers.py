@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def install_peers() -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEERS)], check=True)
     same = [f"{name}=={importlib.metadata.version(name)}" for name in ("numpy", "pillow", "ai-edge-litert")]
     python = str(PEERS / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES, *same], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-qq", *PACKAGES, *same], check=True)
     done.touch()
 
 
@@ -50,11 +50,11 @@ def peer(command: list[str], folder: Path, name: str) -> Iterator[tuple[int, sub
 
 
 @contextmanager
-def ours(model: Path) -> Iterator[tuple[int, subprocess.Popen]]:
+def ours(model: Path, options: Sequence[str] = ()) -> Iterator[tuple[int, subprocess.Popen]]:
     """Our server when it is ready; its port and its process."""
     port = crawl.free_port()
     command = [sys.executable, "-m", "imageloom.cli", "serve", "--port", f"{port}", "--cache", "0", "--inbox", "off"]
-    with running([*command, "--model", str(model)], port, dict(os.environ)) as process:
+    with running([*command, *options, "--model", str(model)], port, dict(os.environ)) as process:
         yield port, process
 
 

@@ -109,7 +109,9 @@ class Engine:
         if values.dtype == np.float32:
             return values
         scale, zero = self._local.quantisation[index]
-        return (values.astype(np.float32) - np.float32(zero)) * np.float32(scale or 1)
+        numbers = np.subtract(values, zero, dtype=np.float32)
+        numbers *= np.float32(scale or 1)
+        return numbers
 
     def _interpreter(self) -> Any:
         interpreter = getattr(self._local, "interpreter", None)

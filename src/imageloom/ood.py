@@ -19,6 +19,7 @@ from imageloom import arrays
 AXES = 64  # principal axes that are kept, at most: 0.3 MB for 1,280 features; twice as many change little
 _SHARE = 4  # training pictures for each axis, at least: with fewer, an axis is chance
 _ROWS = 4096  # at a time, which keeps memory flat
+_LEAST = np.finfo(np.float32).tiny  # what is divided by: all training pictures may be alike along an axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +47,18 @@ class Detector:
         """
         number, length = features.shape
         blocks = [slice(start, start + _ROWS) for start in range(0, number, _ROWS)]
-        mean = sum(_of_length_one(features[rows]).sum(axis=0) for rows in blocks) / number
+        mean = sum(_of_length_one(features[rows].astype(np.float64)).sum(axis=0) for rows in blocks) / number
         covariance = np.zeros((length, length))
         for rows in blocks:
-            centred = _of_length_one(features[rows]) - mean
+            centred = _of_length_one(features[rows].astype(np.float64)) - mean
             covariance += centred.T @ centred
         variances, axes = np.linalg.eigh(covariance / number)  # from the smallest
         kept = max(1, min(AXES, number // _SHARE, length - 1))
-        least = np.finfo(np.float32).tiny  # where all training pictures are alike along an axis
         return cls(
             mean.astype(np.float32),
             np.ascontiguousarray(axes[:, ::-1][:, :kept], np.float32),
-            np.maximum(variances[::-1][:kept], least).astype(np.float32),
-            np.asarray(max(variances[::-1][kept:].sum(), least), np.float32),
+            np.maximum(variances[::-1][:kept], _LEAST).astype(np.float32),
+            np.asarray(max(variances[::-1][kept:].sum(), _LEAST), np.float32),
         )
 
     def distances(self, features: np.ndarray) -> np.ndarray:
@@ -71,15 +71,20 @@ class Detector:
             float32[N].
         """
         centred = _of_length_one(features) - self.mean
-        along = centred @ self._axes  # [N, R]
-        outside = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0) / self.residual
-        inside = (along**2 / self.variances).mean(axis=1)
-        return np.sqrt((inside + outside) / 2).astype(np.float32)
+        along = centred @ self.axes  # [N, R]
+        inside, whole = self._weights
+        squares = (along * along) @ inside + whole * _squared_lengths(centred)
+        return np.sqrt(np.maximum(squares, 0))
 
     @functools.cached_property
-    def _axes(self) -> np.ndarray:
-        """float64[D, R]; converting them takes longer than all else that one picture needs."""
-        return self.axes.astype(np.float64)
+    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """float32[R] and float32[]: what the squares along the axes, and that of the whole length, count.
+
+        Half of the squared distance is the mean of a_i^2 / variance_i, the other (c^2 - sum of a_i^2) / residual.
+        """
+        whole = 0.5 / self.residual.astype(np.float64)
+        inside = 0.5 / (self.variances.astype(np.float64) * len(self.variances)) - whole
+        return inside.astype(np.float32), whole.astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Writes the detector as `.npz`; the same features give the same bytes."""
@@ -118,7 +123,11 @@ def known(probabilities: np.ndarray, distances: np.ndarray, bounds: Mapping[str,
     return (probabilities.max(axis=1) >= bounds["min_confidence"]) & near(distances, bounds["max_distance"])
 
 
-def _of_length_one(features: np.ndarray) -> np.ndarray:
-    """float64[N, D]; a vector of zeros stays one."""
-    vectors = features.astype(np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def _of_length_one(vectors: np.ndarray) -> np.ndarray:
+    """[N, D] of the same type; a vector of zeros stays one."""
+    lengths = np.sqrt(_squared_lengths(vectors))[:, np.newaxis]
+    return vectors / np.maximum(lengths, _LEAST)
+
+
+def _squared_lengths(vectors: np.ndarray) -> np.ndarray:
+    return np.vecdot(vectors, vectors)

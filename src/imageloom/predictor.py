@@ -16,6 +16,8 @@ from imageloom.engine import Engine
 from imageloom.errors import ImageError, ModelError
 from imageloom.trained_on import TrainedOn
 
+_NOWHERE = np.array([np.nan], np.float32)  # the distance of what has no features
+
 # The formats of model.json that LiteRT runs.
 TFLITE = ("float32", "float16", "int8")
 
@@ -47,15 +49,15 @@ class Prediction:
         Args:
             top_k: How many classes to name; None names all.
         """
-        order = np.argsort(-self.probabilities, kind="stable")[:top_k]
+        shares = self.probabilities.tolist()
         ranked = [
             {
                 "label": self.predictor.labels[index],
                 "name": self.predictor.names[index],
                 # Six digits: float32 has no more to say, and 0.9 is not to be written 0.8999999761581421.
-                "probability": round(float(self.probabilities[index]), 6),
+                "probability": round(shares[index], 6),
             }
-            for index in order
+            for index in sorted(range(len(shares)), key=shares.__getitem__, reverse=True)[:top_k]
         ]
         return {"label": self.label, "known": self.known, "predictions": ranked, "model": self.predictor.version}
 
@@ -169,11 +171,11 @@ class Predictor:
     def predict_pixels(self, image: np.ndarray) -> Prediction:
         """Says what is on a picture that `load` has decoded: uint8[S, S, 3] RGB."""
         answer, features = self.run(image)
-        probabilities = np.array(answer, dtype=np.float32)
+        probabilities = np.asarray(answer, np.float32)
         best = int(probabilities.argmax())
-        distance = float("nan") if features is None else float(self._detector.distances(features[np.newaxis])[0])
-        known = bool(ood.known(probabilities[np.newaxis], np.array([distance]), self._known)[0])
-        return Prediction(self.labels[best], self.names[best], probabilities, known, distance, self)
+        distance = _NOWHERE if features is None else self._detector.distances(features[np.newaxis])
+        known = bool(ood.known(probabilities[np.newaxis], distance, self._known)[0])
+        return Prediction(self.labels[best], self.names[best], probabilities, known, distance.item(), self)
 
     def heatmap(self, image: np.ndarray, class_index: int | None = None) -> np.ndarray:
         """Where the evidence for a class lies: by class activation, or by occlusion where the network pools no map.

@@ -98,7 +98,7 @@ def test_the_temperature_is_applied_to_all_but_what_is_called_uncalibrated(proje
 
 
 @pytest.mark.parametrize(
-    ("bounds", "unknown"), [({"min_confidence": 0.5}, {1, 4}), ({"max_distance": 0.0}, set(range(8)))]
+    ("bounds", "unknown"), [({"min_confidence": 0.5}, {1, 4}), ({"max_distance": -1.0}, set(range(8)))]
 )
 def test_what_is_unsure_or_far_is_told_as_unknown(project, put, bounds, unknown):
     ids = put(project, known=ABOUT["known"] | bounds)

@@ -181,7 +181,7 @@ def assert_well(address: str, server) -> None:
     assert (reply.status, json.loads(body)["label"]) == (200, "红")
     assert time.monotonic() - started < 2
     status = Path(f"/proc/{server.pid}/status").read_text()
-    assert int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) < 250_000
+    assert int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) < 150_000
     assert int(re.search(r"Threads:\s+(\d+)", status)[1]) < 12
 
 

@@ -109,6 +109,21 @@ def test_newer_models_take_over_under_load_without_a_failed_request(serving, exp
     assert errors.count("the newer model is refused") == errors.count("\n") == 1
 
 
+def test_memory_of_very_large_pictures_is_given_back(serving, exported_model):
+    def resident() -> float:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{server.pid}/status").read_text())[1]) / 1024
+
+    large = [encoded(COLOURS["green"], "PNG", (side, 5000)) for side in (1000, 2000, 3000, 4000)]
+    with serving(exported_model, "--threads", "2", "--cache", "0") as (address, server):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda body: ask(address, "/predict", body), 4 * [MEDIUM]))
+            before = resident()
+            for body in 2 * large:
+                replies = list(pool.map(lambda body: ask(address, "/predict", body)[0].status, 2 * [body]))
+                assert replies == [200, 200]
+        assert resident() < before + 30
+
+
 def test_sighup_has_the_model_opened_again(serving, export_copy):
     with serving(export_copy, "--watch", "0") as (address, server):
         before = version(address)

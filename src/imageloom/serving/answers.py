@@ -52,6 +52,8 @@ def wish(model: Predictor) -> Wish:
     Raises:
         RequestError: 400, it asks for what cannot be.
     """
+    if not request.query_string:
+        return Wish()
     return Wish(top_k(len(model.labels)), class_index(model, "expected"), truth("heatmap"), truth("preview"))
 
 
@@ -174,6 +176,7 @@ def each(service: Service, uploads: Iterable[Upload], wish: Wish) -> list[Outcom
         except RequestError as fault:
             if fault.status_code == 503:
                 raise
+            fault.__traceback__ = fault.__context__ = None  # they hold the picture, and those of all members add up
             outcomes.append((upload.name, fault))
     return outcomes
 

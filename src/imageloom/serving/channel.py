@@ -4,6 +4,7 @@ Limits against senders who are slow (RFC 9110's 408), who send a body in crumbs,
 to what never reaches the application, in the shape of all other errors; and the bound of `gate`.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
+from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import BadRequest, Error, RequestEntityTooLarge
+from waitress.utilities import BadRequest, Error, RequestEntityTooLarge, build_http_date
 
 from imageloom.serving import headers, problems
 from imageloom.serving.gate import Gate
@@ -30,6 +32,11 @@ PIPELINED = 16
 _FREE_OVERHEAD, _OVERHEAD = 4096, 0.25
 
 RETRY_AFTER = "1"
+
+_SECURITY = "".join(f"{name}: {value}\r\n" for name, value in headers.SECURITY.items()).encode("latin-1")
+
+# With any of these in an answer, its head is waitress's business.
+_OTHERS = {"Connection", "Date", "Server", "Via", "Transfer-Encoding"}
 
 
 class LateError(Error):
@@ -117,6 +124,17 @@ class _Task(WSGITask):
         else:
             super().write(data)
 
+    def build_response_header(self) -> bytes:
+        """The head of an answer; that of most by a way of a third of the steps."""
+        names = {name for name, _ in self.response_headers}
+        stays = self.version == "1.1" and "CONNECTION" not in self.request.headers and not self.close_on_finish
+        if not stays or not self.has_body or "Content-Length" not in names or not names.isdisjoint(_OTHERS):
+            return _with_security(super().build_response_header())
+        lines = [f"{name}: {value}\r\n" for name, value in self.response_headers]
+        date = build_http_date(self.start_time)
+        head = f"HTTP/1.1 {self.status}\r\n{''.join(lines)}Date: {date}\r\nServer: imageloom\r\n\r\n"
+        return _with_security(head.encode("latin-1"))
+
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["imageloom.arrived"] = self.request.arrived
@@ -130,7 +148,7 @@ class _Refusal(ErrorTask):
         fault = self.request.error
         body = problems.body(fault.code, str(fault.body))
         self.status = f"{fault.code} {fault.reason}"
-        self.response_headers.extend([("Content-Type", problems.TYPE), *headers.SECURITY.items()])
+        self.response_headers.append(("Content-Type", problems.TYPE))
         if isinstance(fault, TurnedAwayError):  # a whole request: what follows it can be told apart
             self.response_headers.append(("Retry-After", RETRY_AFTER))
         else:
@@ -138,6 +156,30 @@ class _Refusal(ErrorTask):
         self.content_length = len(body)
         self.write(body)
         self.channel.refused(fault.code)
+
+    def build_response_header(self) -> bytes:
+        return _with_security(super().build_response_header())
+
+
+def _with_security(head: bytes) -> bytes:
+    """What browsers are told beside every answer, whoever gives it."""
+    return head[:-2] + _SECURITY + b"\r\n"
+
+
+_serving = threading.local()  # .channel is the connection that this thread answers on
+
+
+class Listener(TcpWSGIServer):
+    """What takes connections, and is woken up by threads that have answered, where there is something left to do."""
+
+    def pull_trigger(self) -> None:
+        """Wakes the main thread."""
+        channel = getattr(_serving, "channel", None)
+        if channel is not None:
+            if channel.is_at_rest and not channel.close_when_flushed and not channel.will_close:
+                return
+            self._map.changed(channel)
+        super().pull_trigger()
 
 
 class Channel(HTTPChannel):
@@ -184,7 +226,11 @@ class Channel(HTTPChannel):
             request.error = TurnedAwayError(f"no time was left after {self.gate.seconds:g} s in the queue")
         if self.gate.draining:
             request.headers["CONNECTION"] = "close"
-        super().service()
+        _serving.channel = self
+        try:
+            super().service()
+        finally:
+            _serving.channel = None
 
     def write_soon(self, data: bytes) -> int:
         """Sends, in a thread of the gate, what the system takes at once, and leaves the rest to the main thread."""
@@ -194,6 +240,10 @@ class Channel(HTTPChannel):
             return sent
         finally:
             self._sending = False
+
+    def readable(self) -> bool:
+        """Whether to wait for more; also while another thread sends, which then need not wake the main one."""
+        return bool(super().readable() or self._sending or super().readable())
 
     def writable(self) -> bool:
         """Whether the main thread should send: not while another is at it, or it would try without end."""

@@ -11,7 +11,7 @@ from types import FrameType
 
 from imageloom import console
 from imageloom.engine import cores
-from imageloom.serving import settings
+from imageloom.serving import memory, settings
 from imageloom.serving.gate import WAITING_PER_THREAD, Gate
 from imageloom.serving.server import Server, links, listen
 from imageloom.serving.slot import ModelSlot
@@ -98,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.threads = arguments.threads or max(1, cores() // arguments.workers)
     logging.getLogger("waitress").setLevel(logging.ERROR)  # that connections wait is told by /metrics
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture is told to who sent it
+    memory.settle()
     slot = ModelSlot(arguments.model, arguments.cache)
     sockets = listen(arguments.host, arguments.port)
     line = f"model {slot.version} with {len(slot.current.labels)} classes at {links(sockets, arguments.host)}"

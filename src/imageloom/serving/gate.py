@@ -169,14 +169,17 @@ class _Lane:
             thread.join(max(0.0, ends - time.monotonic()))
 
     def _run(self, chores: deque[Callable[[], None]]) -> None:
+        has_worked = 0
         while True:
             with self._ready:
+                self._active -= has_worked
                 while not (chores or self.queue or self._stopping):
                     self._ready.wait()
                 if self._stopping:
                     return
                 chore = chores.popleft() if chores else None
                 task = None if chore else self.queue.popleft()
+                has_worked = 1
                 self._active += 1
             try:
                 if task:
@@ -185,6 +188,3 @@ class _Lane:
                     chore()
             except BaseException:
                 _log.exception("a request failed")
-            finally:
-                with self._ready:
-                    self._active -= 1

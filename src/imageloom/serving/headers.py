@@ -4,7 +4,8 @@ from bottle import HTTPResponse, request, response
 
 from imageloom.serving.problems import RequestError
 
-# Nothing but our own files and the pictures that the visitor chose; no other site may frame the page.
+# `channel` sends them with every answer. Nothing but our own files and the pictures that the visitor chose; no other
+# site may frame the page.
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -50,7 +51,6 @@ class Origins:
 
     def add_headers(self) -> None:
         """Adds to the answer what the browser needs to know."""
-        response.headers.update(SECURITY)
         origin = request.environ.get("HTTP_ORIGIN")
         if self._allowed:
             response.headers["Vary"] = "Origin"

@@ -4,7 +4,9 @@ Several worker processes write their counts to files in the folder that PROMETHE
 them is asked adds them all up. The variable has to be set before this module is imported.
 """
 
+import functools
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -32,15 +34,19 @@ _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 class Metrics:
-    """The counts of one process."""
+    """The counts of one process.
+
+    Attributes:
+        shares: Whether others add them to theirs, so that they have to be up to date without being asked for.
+    """
 
     def __init__(self) -> None:
         disable_created_metrics()  # when each count began: as many lines again, which nobody asks for
         self._registry = CollectorRegistry()
-        self._shares = _FOLDER in os.environ
-        if not self._shares:
+        self.shares = _FOLDER in os.environ
+        if not self.shares:
             ProcessCollector(registry=self._registry)
-        registry = None if self._shares else self._registry
+        registry = None if self.shares else self._registry
         self._requests = Counter(
             "imageloom_requests", "Requests answered", ["method", "route", "status"], registry=registry
         )
@@ -81,16 +87,20 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self._version = ""
+        # There are few of each, and looking one up takes longer than counting.
+        self._requests_of: Callable[..., Counter] = functools.cache(self._requests.labels)
+        self._seconds_of: Callable[..., Histogram] = functools.cache(self._seconds.labels)
+        self._predictions_of: Callable[..., Counter] = functools.cache(self._predictions.labels)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts a request; `route` is one of ours or `other`, so that what clients invent takes no memory."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._requests_of(method, route, status).inc()
+        self._seconds_of(route).observe(seconds)
 
     def predicted(self, prediction: "Prediction") -> None:
         """Counts a picture that was named."""
         known = "unsaid" if prediction.known is None else str(prediction.known).lower()
-        self._predictions.labels(prediction.name, known).inc()
+        self._predictions_of(prediction.name, known).inc()
 
     def rejected(self, kind: str) -> None:
         """Counts a picture that could not be used; `kind` is that of an `ImageError`."""
@@ -112,7 +122,7 @@ class Metrics:
     def text(self) -> bytes:
         """All of it, in Prometheus's text format 0.0.4 or newer; see `CONTENT_TYPE`."""
         registry = self._registry
-        if self._shares:
+        if self.shares:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)
         return generate_latest(registry)

@@ -51,7 +51,8 @@ class Observer:
         route = described(getattr(environ.get("bottle.route"), "rule", "other"))
         method = environ["REQUEST_METHOD"]
         self._metrics.answered(method if method in _METHODS else "other", route, status, seconds)
-        self._metrics.observe(self._gate, self._slot)
+        if self._metrics.shares:
+            self._metrics.observe(self._gate, self._slot)
         if self._log:
             size = sum(map(len, answer)) if isinstance(answer, list) else None
             self._log.info(_line(environ, status, size, seconds))

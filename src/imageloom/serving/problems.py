@@ -10,6 +10,8 @@ from imageloom.errors import ImageError
 
 TYPE = "application/problem+json"
 
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
 # What is wrong with a picture (`ImageError.kind`) -> the status that says so.
 STATUS_OF_KIND = {"not_image": 415, "corrupt": 422, "bomb": 422}
 
@@ -48,7 +50,7 @@ def body(status: int, detail: str) -> bytes:
 
 def encoded(content: Any) -> bytes:
     """JSON in the labels' own script."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return _json.encode(content).encode("utf-8", "replace")
 
 
 def handler(fault: HTTPError) -> bytes:

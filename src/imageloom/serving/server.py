@@ -9,10 +9,11 @@ import time
 from typing import Any
 
 from waitress import wasyncore
-from waitress.server import create_server
+from waitress.adjustments import Adjustments
 
 from imageloom.errors import ImageloomError
-from imageloom.serving.channel import Channel
+from imageloom.serving.channel import Channel, Listener
+from imageloom.serving.connections import Connections
 from imageloom.serving.gate import Gate
 
 # Connections at a time. What is above waits in the system's queue until others end.
@@ -21,6 +22,9 @@ CONNECTIONS = 512
 BACKLOG = 1024
 
 HEADER_BYTES = 32_768
+
+# At a time, from one connection. Chunks of one byte would keep the main thread busy for longer where it is more.
+RECEIVED_BYTES = 65_536
 
 # Of a body in memory; longer ones go through a temporary file.
 BODY_BYTES_IN_MEMORY = 2 * 2**20
@@ -49,17 +53,13 @@ class Server:
         self, app: Any, gate: Gate, sockets: list[socket.socket], max_bytes: int, trusted_proxy: str | None = None
     ) -> None:
         self._gate = gate
-        self._map: dict[int, Any] = {}
+        self._all = Connections()
         self._stopping = False
         proxy = {"trusted_proxy": trusted_proxy, "trusted_proxy_headers": {"x-forwarded-for"}} if trusted_proxy else {}
-        create_server(
-            app,
-            map=self._map,
-            _dispatcher=gate,
-            sockets=sockets,
+        settings = Adjustments(
             backlog=BACKLOG,
             connection_limit=CONNECTIONS,
-            recv_bytes=32_768,
+            recv_bytes=RECEIVED_BYTES,
             inbuf_overflow=BODY_BYTES_IN_MEMORY,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=max_bytes,
@@ -71,9 +71,13 @@ class Server:
             clear_untrusted_proxy_headers=True,
             **proxy,
         )
-        self._listeners = [one for one in self._map.values() if hasattr(one, "channel_class")]
-        for listener in self._listeners:
-            listener.channel_class = Channel.bind(gate, app.refused)
+        self._listeners = []
+        for one in sockets:
+            where = (one.family, one.type, one.proto, one.getsockname())
+            self._listeners.append(
+                Listener(app, self._all, True, one, dispatcher=gate, adj=settings, sockinfo=where, bind_socket=False)
+            )
+            self._listeners[-1].channel_class = Channel.bind(gate, app.refused)
 
     def stop(self) -> None:
         """Asks `run` to end; for signal handlers."""
@@ -95,21 +99,24 @@ class Server:
             self._turn()
         drained = self._drain(grace)
         self._gate.shutdown(timeout=1)
-        wasyncore.close_all(self._map)
+        self._all.close()
         return drained
 
     def _turn(self, seconds: float = 1.0) -> None:
-        wasyncore.loop(timeout=seconds, use_poll=True, map=self._map, count=1)
+        self._all.turn(seconds)
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + 1
             for channel in self._channels():
                 channel.sweep(now)
+                self._all.refresh(channel)
+        for listener in self._listeners:  # whether there is room for more connections
+            self._all.refresh(listener)
 
     _next_sweep = 0.0
 
     def _channels(self) -> list[Channel]:
-        return [one for one in self._map.values() if isinstance(one, Channel)]
+        return [one for one in self._all.values() if isinstance(one, Channel)]
 
     def _drain(self, grace: float) -> bool:
         """Takes in whoever has connected already, and no more; ends when all that has come in is answered."""

@@ -1,0 +1,165 @@
+"""The main thread sleeps while there is nothing for it to do, whatever clients do, and is woken when there is."""
+
+import gc
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from imageloom.serving import server as serving
+from imageloom.serving.gate import Gate
+
+PATIENCE = 5
+LARGE = 20_000_000  # bytes: more than the system takes at once for a client that does not read
+ASK = b"POST /%s HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n12345"
+
+
+class App:
+    """Answers `/large` at length, and all else when it is let."""
+
+    def __init__(self) -> None:
+        self.begun, self.let = threading.Semaphore(0), threading.Event()
+
+    def refused(self, status: int) -> None:
+        """Nobody counts."""
+
+    def __call__(self, environ: dict, start: Callable) -> list[bytes]:
+        environ["wsgi.input"].read(5)
+        large = environ["PATH_INFO"] == "/large"
+        self.begun.release()
+        assert large or self.let.wait(PATIENCE)
+        body = b"x" * (LARGE if large else 3)
+        start("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+
+class Running:
+    """A server in a thread.
+
+    Attributes:
+        turns: How often its main thread was awake.
+    """
+
+    def __init__(self) -> None:
+        self.app, self.turns = App(), 0
+        self.clients: list[socket.socket] = []
+        sockets = serving.listen("127.0.0.1", 0)
+        self.port = sockets[0].getsockname()[1]
+        self.server = serving.Server(self.app, Gate(1), sockets, 2**20)
+        turn = self.server._all.turn
+
+        def counted(seconds: float) -> None:
+            self.turns += 1
+            turn(seconds)
+
+        self.server._all.turn = counted
+        self.thread = threading.Thread(target=self.server.run, args=(PATIENCE,))
+        self.thread.start()
+
+    def connect(self, sends: bytes = b"") -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        self.clients.append(client)
+        client.sendall(sends)
+        return client
+
+    def close(self) -> None:
+        """Ends it in good order."""
+        self.app.let.set()
+        self.server.stop()
+        self.thread.join(2 * PATIENCE)
+        assert not self.thread.is_alive()
+        for client in self.clients:
+            client.close()
+
+    @contextmanager
+    def asleep(self, seconds: float = 0.5) -> Iterator[None]:
+        """Fails when the main thread is awake more than a few times meanwhile."""
+        before = self.turns
+        yield
+        time.sleep(seconds)
+        assert self.turns - before < 10
+
+
+@pytest.fixture
+def running(monkeypatch) -> Iterator[Running]:
+    """A server; up to six of whose connections, or what it listens to else, are watched at a time."""
+    monkeypatch.setattr(serving, "CONNECTIONS", 6)
+    interval = sys.getswitchinterval()
+    one = Running()
+    yield one
+    one.close()
+    sys.setswitchinterval(interval)
+    gc.unfreeze()
+
+
+def answer(client: socket.socket) -> bytes:
+    """Head and body of one answer."""
+    said = b""
+    while b"\r\n\r\n" not in said:
+        said += client.recv(65536)
+    head, _, body = said.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    pieces, have = [body], len(body)
+    while have < length:
+        pieces.append(client.recv(2**20))
+        have += len(pieces[-1])
+        assert pieces[-1]
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize("requests", [1, 2, 3])
+def test_a_client_that_dies_while_its_requests_are_in_work_wakes_nobody(running, requests):
+    client = running.connect(ASK % b"x" * requests)
+    assert running.app.begun.acquire(timeout=PATIENCE)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # resets, as a killed one may
+    with running.asleep():
+        client.close()
+    running.app.let.set()
+    assert answer(running.connect(ASK % b"x")) == b"xxx"
+
+
+def test_a_client_that_does_not_read_wakes_nobody_and_gets_all_of_it_later(running):
+    with running.asleep():
+        client = running.connect(ASK % b"large")
+    assert len(answer(client)) == LARGE
+    with running.asleep():
+        pass
+    running.app.let.set()
+    client.sendall(ASK % b"x")
+    assert answer(client) == b"xxx"
+
+
+def test_requests_of_one_sender_are_read_two_at_a_time_and_answered_without_delay(running):
+    client, ask = running.connect(), b"POST /x HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + 70_000 * b"y"
+    for _ in range(12):
+        client.sendall(ask)
+    until = time.monotonic() + PATIENCE
+    while not (channels := running.server._channels()) or len(channels[0].requests) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert len(channels[0].requests) == 2
+    began, whole = time.monotonic(), b""
+    running.app.let.set()
+    while whole.count(b"xxx") < 12:
+        whole += client.recv(65536)
+    assert whole.count(b"HTTP/1.1 200 OK") == 12
+    assert time.monotonic() - began < 2  # every two would have to wait for the next look at all connections, a second
+
+
+def test_above_the_limit_of_connections_the_next_wait_until_there_is_room(running):
+    running.app.let.set()
+    inside = [running.connect(ASK % b"x") for _ in range(4)]  # and the socket that listens, and what wakes
+    assert [answer(client) for client in inside] == 4 * [b"xxx"]
+    outside = running.connect(ASK % b"x")
+    outside.settimeout(0.3)
+    with running.asleep(), pytest.raises(TimeoutError):
+        outside.recv(1)
+    inside[0].close()
+    outside.settimeout(PATIENCE)
+    assert answer(outside) == b"xxx"
