@@ -314,6 +314,7 @@ def test_of_many_classes_the_figure_shows_those_that_are_mistaken_most(tmp_path,
     drawn = []
     monkeypatch.setattr(figures, "_save", lambda figure, target: drawn.append(figure))
     matrix = np.diag(np.full(400, 9))
+    matrix[50, 50] = 99  # often, and never for another
     matrix[300:, 7] = 1  # these are taken for the eighth, the last of them most often
     matrix[399, 7] = 3
     figures.confusion(matrix, [f"class {number}" for number in range(400)], tmp_path / "confusion.png")
