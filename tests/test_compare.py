@@ -13,6 +13,7 @@ from PIL import Image
 from imageloom import files, tables
 from imageloom.compare import EXIT_CODES, Comparison, Seen
 from imageloom.files import Paths
+from imageloom.trained_on import TrainedOn
 
 COLOURS = {"red": (240, 20, 10), "green": (20, 230, 10), "blue": (10, 20, 240)}
 EACH = 8
@@ -143,6 +144,14 @@ def test_a_model_that_does_not_say_what_it_was_trained_on_is_told_of(exported_mo
     assert run.stderr == "warning: B does not say on which pictures it was trained: see that these are others\n"
     answer = json.loads(run.stdout)
     assert (answer["pictures"], answer["a"]["trained_on"], answer["b"]["trained_on"]) == (3 * EACH, 0, None)
+
+
+def test_a_list_of_training_pictures_that_was_altered_is_refused(exported_model, data, tmp_path):
+    altered = Path(shutil.copytree(exported_model, tmp_path / "altered"))
+    TrainedOn.of(["ab" * 32]).save(altered / "trained_on.npz")
+    run = imageloom(exported_model, altered, "--data", data)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "trained_on.npz was altered" in run.stderr
 
 
 def test_classes_that_a_model_does_not_know_are_named(exported_model, data):

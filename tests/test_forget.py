@@ -293,6 +293,22 @@ def test_outside_a_project_nothing_is_forgotten(tmp_path: Path, capsys: Any) -> 
         )
 
 
+@pytest.mark.parametrize("spelt", ["{}/%31.jpg", "{}/1.jpg#top", "{}/1.jpg"])
+def test_an_address_is_forgotten_however_it_is_spelt(site: Any, tmp_path: Path, capsys: Any, spelt: str) -> None:
+    gallery(site, cat={"1.jpg": RED, "2.jpg": PINK}, dog={"4.jpg": BLUE})
+    folder = project(tmp_path / "p", from_site(site))
+    assert scrape(folder) == 0
+    [url] = [row["url"] for row in manifest(folder) if row["sha256"] == sha(RED)]
+    start = url.rpartition("/")[0]
+    assert forget(folder, spelt.format(start.replace("http:", "HTTP:"))) == 0
+    assert "forgot 1 picture of 1 address" in capsys.readouterr().out
+    site.asked.clear()
+    scrape(folder)
+    assert sha(RED) not in {row["sha256"] for row in manifest(folder)}
+    assert "/cat/1.jpg" not in site.asked
+    assert "/cat/2.jpg" in site.asked
+
+
 @pytest.mark.parametrize("name", ["例え.example", "xn--r8jz45g.example"])
 def test_a_host_in_another_script_is_known_in_both_spellings(name: str) -> None:
     forgotten = Forgotten()

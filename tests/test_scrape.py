@@ -676,3 +676,12 @@ def test_pictures_can_be_stored_smaller_and_are_still_known_the_next_time(site: 
             assert hashlib.sha256(stored_bytes).hexdigest() == row["sha256"]
     assert scrape(folder) == 0
     assert Counter(row["status"] for row in manifest(folder)) == {"unchanged": 3, "corrupt": 1}
+
+
+def test_the_table_counts_pictures_and_not_the_addresses_that_gave_them(site, tmp_path, capsys):
+    gallery(
+        site, cat={"1.jpg": picture("red"), "2.jpg": picture("red"), "3.jpg": picture("pink")}, dog={"4.jpg": picture()}
+    )
+    assert scrape(project(tmp_path / "p", from_site(site))) == 0
+    [row] = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["cat"]]
+    assert row == ["cat", "3", "2"]

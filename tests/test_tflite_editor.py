@@ -58,6 +58,16 @@ def test_rows_are_made_once(backbone):
     assert graph.to_bytes() == once
 
 
+@pytest.mark.parametrize(("channels", "repeated"), [(15, True), (16, False)])
+def test_what_fills_a_register_is_not_repeated(backbone, channels, repeated):
+    graph = Graph(backbone)
+    inner, shifted = (graph.add_tensor(name, (1, 4, 5, channels)) for name in ("inner", "shifted"))
+    one = graph.operator("ADD", [inner, graph.add_constant("bias", np.ones(channels, np.float32))], shifted)
+    graph.put_last(one)
+    graph.widen()
+    assert graph.constant(one.inputs[1]).shape == ((1, 1, 5, channels) if repeated else (channels,))
+
+
 def test_what_is_no_picture_has_no_rows(backbone, pixels, tmp_path):
     graph = Graph(backbone)
     kernel = graph.add_constant("kernel", np.eye(3, 48, dtype=np.float32))

@@ -17,6 +17,12 @@ def test_what_it_was_trained_on_is_known_again_and_nothing_else():
     assert len(TrainedOn.of(IDS[:5] * 2).beginnings) == 5
 
 
+def test_pictures_are_told_apart_by_eight_bytes():
+    here, near, alike = "0" * 64, "0" * 15 + "1" + "0" * 48, "0" * 16 + "1" * 48
+    assert near not in TrainedOn.of([here])
+    assert alike in TrainedOn.of([here])
+
+
 def test_smallest_and_largest_and_none():
     ends = ["0" * 64, "f" * 64]
     assert all(one in TrainedOn.of(ends) for one in ends)

@@ -10,7 +10,7 @@ from imageloom import params, tables
 from imageloom.console import counted, say
 from imageloom.errors import ImageloomError
 from imageloom.features import FeatureStore, picture_of
-from imageloom.fetch.forgotten import Forgotten, erase, remember
+from imageloom.fetch.forgotten import Forgotten, erase, remember, spelt_once
 from imageloom.fetch.ledger import Ledger, host
 from imageloom.fetch.netguard import allowance
 from imageloom.files import Paths
@@ -79,9 +79,11 @@ def _found(arguments: argparse.Namespace, ledger: Ledger) -> tuple[list[tuple[st
             raise ImageloomError(f"no picture begins with {digits}", "give all 64 digits to forget it all the same")
         shas = known or {digits}
         return [("sha256", sha) for sha in shas], shas, ""
-    rows = [sha for (sha,) in ledger.select("SELECT sha256 FROM rows WHERE url = ?", what)]
+    wanted = spelt_once(what)
+    rows = [sha for url, sha in ledger.select("SELECT url, sha256 FROM rows") if spelt_once(url) == wanted]
     if not rows and "://" not in what:
-        raise ImageloomError(f"{what!r} is no address and no SHA-256", "name it as the manifest does")
+        hint = f"name it as the manifest does; a SHA-256 by {FEWEST_DIGITS} digits or more"
+        raise ImageloomError(f"{what!r} is no address and no SHA-256", hint)
     shas = {sha for sha in rows if sha}
     entries = [("url", what), *(("sha256", sha) for sha in sorted(shas))]
     return entries, shas, "" if rows else "no crawl has seen this address"

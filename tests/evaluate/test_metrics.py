@@ -122,6 +122,8 @@ def test_copies_count_once_and_strangers_in_one_group_count_as_many():
     assert metrics.trials(right, alone(400)) == 400
     assert metrics.trials(right.repeat(3), alone(400).repeat(3)) == pytest.approx(400, rel=0.01)
     assert metrics.trials(right, alone(200).repeat(2)) == pytest.approx(400, rel=0.15)
+    # Twice what the copies add to the variance, three groups over two: 6 / (2 * 3 / 2).
+    assert metrics.trials(np.array([1, 1, 0, 0, 1, 1], bool), alone(3).repeat(2)) == pytest.approx(2)
     few = np.where(alone(400) < 4, 0, alone(400))  # one group of four
     assert 300 < metrics.trials(right, few) <= 400
 
@@ -131,6 +133,11 @@ def test_where_nothing_tells_how_alike_they_are_a_group_counts_as_one():
         assert metrics.trials(np.full(6, answer), np.array([0, 0, 5, 5, 5, 9])) == 3
     assert metrics.trials(np.array([True, False, True]), np.zeros(3, int)) == 1
     assert metrics.trials(np.array([], bool), np.array([], int)) == 0
+
+
+def test_accuracy_on_copies_of_one_picture_is_that_of_one_picture():
+    found = metrics.bootstrap(np.ones(50, int), np.ones(50, int), np.zeros(50, int), 100, {})["accuracy"]
+    assert (found.low, found.high) == pytest.approx(metrics.wilson(1.0, 1))
 
 
 def test_chances_of_several_tests_are_raised_as_in_holms_paper():

@@ -15,6 +15,7 @@ from imageloom.errors import DataError, ImageloomError
 from imageloom.evaluate import cards, figures, metrics, report, slices
 from imageloom.evaluate.measures import measure
 from imageloom.evaluate.outcome import read as read_outcome
+from imageloom.evaluate.pictures import Choice
 from imageloom.features import FeatureStore
 
 MATRIX = [[1, 2, 1], [0, 2, 0], [0, 1, 1]]
@@ -220,8 +221,11 @@ def test_near_duplicates_widen_every_interval(project, put):
     assert alone["accuracy_interval"][0] > together["accuracy_interval"][0]
     outcome = read_outcome(project.paths)
     assert outcome.groups.tolist() == [0] * 8
-    bee = report._classes(outcome, measure(outcome, 10, 5, []))[1]
+    measured = measure(outcome, 10, 5, [slices.Cut(column="host")])
+    bee = report._classes(outcome, measured)[1]
     assert (bee["precision"].low, bee["precision"].high) == pytest.approx(metrics.wilson(0.4, 1))
+    first = measured.slices[0].accuracy
+    assert (first.low, first.high) == pytest.approx(metrics.wilson(first.value, 1))
 
 
 def test_one_test_picture_gives_numbers_and_a_page(project, put):
@@ -260,8 +264,15 @@ def test_a_slice_that_is_worse_is_told_and_one_that_may_be_so_by_chance_is_not(p
     assert "does worse" not in model  # a quarter of four, and three quarters of four
     assert 'class="tag' not in page_of(project).partition('<section id="slices">')[2].partition("</section>")[0]
     outcome = read_outcome(project.paths)
-    part = slices.Slice("host", "a.example", 4, metrics.Interval(0.25, 0.05, 0.7), rest=0.75, p=0.01)
-    said = list(cards._cautions(outcome, [part, dataclasses.replace(part, value="chance", p=0.06)]))
+    assert {row["p"] for row in table(project, "slices")} == {f"{34 / 70 * 2:.4f}"}  # Fisher's, twice
+    part = slices.Slice("host", "a.example", 4, metrics.Interval(0.25, 0.05, 0.4), rest=0.75, p=0.01)
+    parts = [part, dataclasses.replace(part, value="chance", p=0.06)]
+    measured = dataclasses.replace(measure(outcome, 10, 5, []), slices=parts)
+    nothing = report.Shown(Choice([], [], []), [])
+    page = report.render(outcome, measured, nothing, report.Words("", "", []), project.paths)
+    assert re.findall(r'<td class="words">(\S+) <span class="tag bad">worse</span>', page) == ["a.example"]
+    assert page.count('class="tag') == 1
+    said = list(cards._cautions(outcome, parts))
     assert [line for line in said if "worse" in line] == [
         "It does worse on pictures with host: a.example (25.0% right, 75.0% of the others)."
     ]
@@ -297,3 +308,18 @@ def test_the_figure_has_a_row_for_what_is_shown_and_a_column_for_what_is_answere
     counts = {text.get_position(): int(text.get_text().partition("\n")[0]) for text in axes.texts}
     assert counts == {(column, row): MATRIX[row][column] for row in range(3) for column in range(3)}
     assert axes.images[0].get_array().tolist() == [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0.5, 0.5]]
+
+
+def test_of_many_classes_the_figure_shows_those_that_are_mistaken_most(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, target: drawn.append(figure))
+    matrix = np.diag(np.full(400, 9))
+    matrix[50, 50] = 99  # often, and never for another
+    matrix[300:, 7] = 1  # these are taken for the eighth, the last of them most often
+    matrix[399, 7] = 3
+    figures.confusion(matrix, [f"class {number}" for number in range(400)], tmp_path / "confusion.png")
+    axes = drawn[0].axes[0]
+    shown = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert shown == ["class 7", *(f"class {number}" for number in range(300, 328)), "class 399"]
+    assert max(drawn[0].get_size_inches()) < 25
+    assert axes.images[0].get_array()[29].tolist() == [0.25, *[0] * 28, 0.75]

@@ -97,6 +97,19 @@ def test_what_is_large_calculates_in_int8_and_the_ends_in_float32(source, pixels
     assert steps[6:] == [("DEQUANTIZE", False), ("MUL", False), ("ADD", False), ("MEAN", False)]
 
 
+def test_a_range_is_that_of_three_pictures_of_four_and_holds_zero(source, pixels):
+    graph = Graph(source)
+    few = np.stack([image // divisor for image, divisor in zip(pixels, (1, 2, 3, 4, 9), strict=False)])
+    found = quantise._ranges(graph, few)
+    shifted = few / np.float32(255) - np.array([0.485, 0.456, 0.406], np.float32)  # by the graph's first operator
+    least, most = found[graph.operators[0].outputs[0]]
+    assert least == pytest.approx(np.quantile(shifted.min(axis=(1, 2, 3)), 0.25), abs=1e-5)
+    assert most == pytest.approx(np.quantile(shifted.max(axis=(1, 2, 3)), 0.75), abs=1e-5)
+    assert most < shifted.max()
+    assert found[graph.input] == (0, 1)
+    assert all(low <= 0 <= high for low, high in found.values())
+
+
 def test_first_layers_stay_float32_as_far_as_their_share_goes(source, pixels, features, monkeypatch):
     monkeypatch.setattr(quantise, "_FLOAT_SHARES", (0.7,))
     graph = quantise.backbone(source, Representative(pixels[:12], features[:12]))

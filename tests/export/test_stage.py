@@ -358,6 +358,11 @@ def test_answers_features_and_what_is_known_are_all_compared():
     assert found.known_agreement == 0.75
     assert found.feature_error == pytest.approx(2.8 / np.sqrt(3.44))
     assert check.measure(answer(evaluated), pictures, same).known == 0  # none is near
+    better = evaluated.copy()
+    better[3] = evaluated[0]
+    found_better = check.measure(answer(better), pictures, easy)
+    assert (found_better.right, found_better.others, found_better.lost, found_better.won) == (4, 1, 0, 1)
+    assert found_better.drop == -0.25
     both = check.measure(answer(evaluated), pictures, easy) + found
     assert (both.pictures, both.known, both.known_otherwise) == (8, 7, 1)
     assert both.feature_error == found.feature_error

@@ -199,3 +199,11 @@ def test_without_a_terminal_there_is_no_bar(exported_model, tmp_path):
         (tmp_path / f"{number:02}.png").write_bytes(picture())
     run = imageloom(tmp_path, "--json", "--model", exported_model)
     assert (run.stderr, len(answers(run))) == (b"", 60)
+
+
+def test_a_film_that_is_named_by_mistake_is_not_read(exported_model, tmp_path):
+    with (tmp_path / "film.mp4").open("wb") as film:
+        film.truncate(600 * 2**20)
+    run = imageloom(tmp_path / "film.mp4", "--model", exported_model)
+    assert run.returncode == 2
+    assert b"film.mp4: larger than 512 MB" in run.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from imageloom.evaluate import metrics
 from imageloom.evaluate.curves import Curve, Reliability
 
 _SCRIPTS = (
@@ -18,6 +19,7 @@ _SCRIPTS = (
     "PingFang SC",
     "Microsoft YaHei",
 )
+_CLASSES = 30  # in a confusion matrix: one of 500 would have 1.5 billion pixels
 _LINES = 10  # in a figure of curves
 _DPI = 110
 
@@ -37,14 +39,16 @@ def confusion(matrix: np.ndarray, names: Sequence[str], target: Path) -> None:
     """Draws a confusion matrix: counts, coloured by the share of the actual class.
 
     Args:
-        matrix: int[K, K], rows are the actual class.
+        matrix: int[K, K], rows are the actual class; of more than `_CLASSES` those that are mistaken most are drawn.
         names: K class names.
         target: PNG file.
     """
+    shown = metrics.most_mistaken(matrix, _CLASSES)
+    shares = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))[np.ix_(shown, shown)]
+    matrix, names = matrix[np.ix_(shown, shown)], [names[number] for number in shown]
     side = 2.2 + 0.7 * len(names)
     figure = _figure(side + 1.2, side)
     axes = figure.subplots()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*matrix.shape):
         colour = "white" if shares[row, column] > 0.55 else "#222222"

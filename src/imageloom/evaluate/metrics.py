@@ -36,6 +36,17 @@ def confusion_matrix(actual: np.ndarray, predicted: np.ndarray, classes: int) ->
     return np.bincount(actual * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
+def most_mistaken(matrix: np.ndarray, number: int) -> np.ndarray:
+    """int[min(K, number)], the classes that are taken for others, or others for them, most often; in their order.
+
+    Args:
+        matrix: int[K, K], a confusion matrix.
+        number: How many to choose.
+    """
+    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+    return np.sort(np.argsort(-wrong, kind="stable")[:number])
+
+
 def class_scores(matrix: np.ndarray) -> list[ClassScore]:
     """Precision, recall, F1 and support of each class; 0 where nothing was predicted or present."""
     hits, support, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)

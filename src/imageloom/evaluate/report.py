@@ -102,8 +102,7 @@ def _classes(outcome: Outcome, measures: Measures) -> list[dict[str, Any]]:
 def _matrix(outcome: Outcome, measures: Measures) -> dict[str, Any]:
     """The confusion matrix of the classes that are shown, counts and shares of each row."""
     matrix = measures.matrix
-    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
-    shown = np.sort(np.argsort(-wrong, kind="stable")[:CLASSES])
+    shown = metrics.most_mistaken(matrix, CLASSES)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     return {
         "classes": shown.tolist(),

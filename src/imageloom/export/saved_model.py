@@ -170,7 +170,7 @@ def answer(saved_model: Path) -> Answer:
     signature = graphs.tensorflow().saved_model.load(str(saved_model)).signatures["features"]
 
     def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        answer = signature(images=pixels)
-        return answer["probabilities"].numpy(), answer["features"].numpy()
+        said = signature(images=pixels)
+        return said["probabilities"].numpy(), said["features"].numpy()
 
     return run

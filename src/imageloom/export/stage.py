@@ -61,7 +61,11 @@ class Params(StageParams):
         default=500, ge=1, description="test pictures on which every format is tried, at most; int8 is on all of them"
     )
     tolerance: float = Field(
-        default=1e-3, gt=0, lt=1, description="largest difference of a probability where numbers stay float32"
+        default=1e-3,
+        gt=0,
+        lt=1,
+        description="largest difference of a probability, and of a feature vector as a share of its length, where "
+        "numbers stay float32",
     )
     max_disagreement: float = Field(
         default=0.002,

@@ -32,7 +32,7 @@ class Forgotten:
     """Answers whether something may come.
 
     Args:
-        urls: Addresses that are never asked again.
+        urls: Addresses that are never asked again, each as `spelt_once` has it.
         pictures: Why a picture must not come, by its SHA-256.
         hosts: Hosts of which nothing is asked, nor of those below them: `shop.example` is `img.shop.example` as well.
     """
@@ -62,7 +62,7 @@ class Forgotten:
     def add(self, what: str, value: str) -> None:
         """Takes in one thing of the kinds in `KINDS`."""
         if what == "url":
-            self.urls.add(value)
+            self.urls.add(spelt_once(value))
         elif what == "host":
             self.hosts.update(_spellings(value.lower()))
         else:
@@ -81,7 +81,9 @@ class Forgotten:
 
     def is_about(self, url: str, page: str | None, sha256: str | None) -> bool:
         """Whether someone asked to forget this."""
-        if url in self.urls or (sha256 is not None and self.pictures.get(sha256) == FORGOTTEN):
+        if (self.urls and spelt_once(url) in self.urls) or (
+            sha256 is not None and self.pictures.get(sha256) == FORGOTTEN
+        ):
             return True
         return bool(self.hosts) and (self.covers(host(url)) or bool(page and self.covers(host(page))))
 
@@ -89,6 +91,16 @@ class Forgotten:
         """Whether a host is one of those that were forgotten, or below one."""
         parts = name.rpartition(":")[0].split(".") if re.search(r":\d+$", name) else name.split(".")
         return name in self.hosts or any(".".join(parts[start:]) in self.hosts for start in range(len(parts)))
+
+
+def spelt_once(url: str) -> str:
+    """An address as the request for it goes out: browsers, lists and manifests spell one and the same in many ways."""
+    from yarl import URL
+
+    try:
+        return str(URL(url).with_fragment(None))
+    except ValueError:
+        return url
 
 
 def _spellings(name: str) -> set[str]:

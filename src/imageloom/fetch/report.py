@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from imageloom.console import columns, say
+from imageloom.console import columns, counted, say
 from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.status import GOOD, Status
 
@@ -41,7 +41,7 @@ def summarise(ledger: Ledger) -> None:
     )}  # fmt: skip
     if not counts:
         return
-    pictures = dict(ledger.select('SELECT "class", count(*) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'))
+    pictures = dict(ledger.select('SELECT "class", count(DISTINCT sha256) FROM now WHERE used GROUP BY 1'))
     _say_statuses(counts, {name: [pictures.get(name, 0)] for name, _ in counts}, ["class"], ["pictures"])
     failed = f"FROM now WHERE asked AND status NOT IN ({_GOOD})"
     causes = Counter[str](dict(ledger.select(f"SELECT {_CAUSE}, count(*) {failed} GROUP BY 1")))
@@ -125,7 +125,7 @@ def _say_starved(ledger: Ledger, classes: Sequence[str]) -> None:
     elif not needs:
         say("no class is starved: each has about as many pictures as the others")
     for name, need in needs.items():
-        say(f"starved: {name} has {pictures[name]:,} pictures and needs {need:,} more to match the others")
+        say(f"starved: {name} has {counted(pictures[name], 'picture')} and needs {need:,} more to match the others")
         if may_pass.get(name):
             command = f"imageloom scrape --retry {','.join(PASSING)}"
             say(f"  {may_pass[name]:,} of its addresses failed in a way that may pass: `{command}`")

@@ -176,8 +176,7 @@ def each(service: Service, uploads: Iterable[Upload], wish: Wish) -> list[Outcom
         except RequestError as fault:
             if fault.status_code == 503:
                 raise
-            fault.__traceback__ = fault.__context__ = None  # they hold the picture, and those of all members add up
-            outcomes.append((upload.name, fault))
+            outcomes.append((upload.name, problems.without_frames(fault)))
     return outcomes
 
 

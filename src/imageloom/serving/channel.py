@@ -4,6 +4,7 @@ Limits against senders who are slow (RFC 9110's 408), who send a body in crumbs,
 to what never reaches the application, in the shape of all other errors; and the bound of `gate`.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -187,7 +188,6 @@ class Channel(HTTPChannel):
 
     task_class = _Task
     error_task_class = _Refusal
-    _sending = False
     gate: Gate
     request: Request | None
     will_close: bool
@@ -232,24 +232,19 @@ class Channel(HTTPChannel):
         finally:
             _serving.channel = None
 
-    def write_soon(self, data: bytes) -> int:
-        """Sends, in a thread of the gate, what the system takes at once, and leaves the rest to the main thread."""
-        self._sending = True
-        try:
-            sent: int = super().write_soon(data)
-            return sent
-        finally:
-            self._sending = False
+    def write_soon(self, data: Any) -> int:
+        """Sends what the system takes at once, in the thread that answers, and leaves the rest to waitress.
 
-    def readable(self) -> bool:
-        """Whether to wait for more; also while another thread sends, which then need not wake the main one."""
-        return bool(super().readable() or self._sending or super().readable())
-
-    def writable(self) -> bool:
-        """Whether the main thread should send: not while another is at it, or it would try without end."""
-        if self._sending and self.total_outbufs_len < self.adj.outbuf_high_watermark:
-            return False
-        return bool(super().writable())
+        And all else to this client: waitress lets go of a buffer, and of its file, when it fills the next.
+        """
+        rest = data
+        if isinstance(data, bytes) and not self.current_outbuf_count:
+            with self.outbuf_lock, contextlib.suppress(OSError):  # waitress meets the fault again, and closes
+                if self.connected and not self.total_outbufs_len:
+                    rest = data[self.send(data, do_close=False) :]
+        if rest or not self.connected:
+            super().write_soon(rest)
+        return len(data)
 
     @property
     def is_at_rest(self) -> bool:

@@ -1,5 +1,7 @@
 """What is wrong with pictures, and errors for clients of TensorFlow Serving; all else is as `web.problems` says."""
 
+from typing import TypeVar
+
 from bottle import HTTPError, request, response
 
 from imageloom.errors import ImageError
@@ -7,6 +9,8 @@ from imageloom.web import problems
 from imageloom.web.problems import TYPE, RequestError, body, content, encoded
 
 __all__ = ["TYPE", "RequestError", "body", "content", "encoded", "handler", "of_picture"]
+
+Fault = TypeVar("Fault", bound=Exception)
 
 # What is wrong with a picture (`ImageError.kind`) -> the status that says so.
 STATUS_OF_KIND = {"not_image": 415, "corrupt": 422, "bomb": 422}
@@ -20,8 +24,18 @@ def of_picture(fault: ImageError) -> RequestError:
     return RequestError(STATUS_OF_KIND[fault.kind], fault.message)
 
 
+def without_frames(fault: Fault) -> Fault:
+    """The same fault, without the frames that it came through.
+
+    These hold the picture, and one of them holds the fault: a cycle that would stay until the collector comes.
+    """
+    fault.__context__ = None
+    return fault.with_traceback(None)
+
+
 def handler(fault: HTTPError) -> bytes:
     """Bottle's handler of errors."""
+    without_frames(fault)
     if request.path.startswith(_TENSORFLOW_SERVING):
         response.headers.update({"Cache-Control": "no-store", "Content-Type": "application/json"})
         return encoded({"error": problems.detail(fault)})
