@@ -23,6 +23,10 @@ class Layer:
         """Softmax of the logits, float32[N, K]."""
         return np.exp(_log_softmax(features @ self.kernel.astype(np.float32) + self.bias.astype(np.float32)))
 
+    def on_features(self, axes: np.ndarray) -> "Layer":
+        """The layer that gives on features what this one gives on what they are along axes, float32[D, R]."""
+        return Layer(axes @ self.kernel, self.bias)
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
