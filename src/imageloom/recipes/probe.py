@@ -54,7 +54,8 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> Fit
     whole = _Problem([standard.apply(look) for look in (both.features, *both.views)], both.classes, classes, params)
     axes = _leading_axes(whole.looks[0])
     fold_of = _folds(both, params)
-    folds = [_Fold(whole.on(axes), fold_of == fold) for fold in range(params.folds)]
+    leading = whole.on(axes)
+    folds = [_Fold(leading, fold_of == fold) for fold in range(params.folds)]
     history = _choose(folds)
     strength = next(row["C"] for row in history if row["chosen"])
     fresh = np.empty((len(both.classes), classes), np.float32)
