@@ -6,19 +6,24 @@ principal axes: regularisation leaves little of the others, and a fit there take
 the folds are fitted once more, on all features, since how sure these answers are sets the temperature.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from pydantic import Field, PositiveFloat
 
+from imageloom.engine import cores, map_ordered
 from imageloom.params import StageParams
 from imageloom.recipes import logistic
 from imageloom.recipes.data import Data, Fitted, measure
-from imageloom.recipes.logistic import Examples, Layer
+from imageloom.recipes.logistic import Examples, Layer, Stop
 from imageloom.recipes.standard import Standard, class_weights, smoothed
 
 _AXES = 512
+
+# Of the gradient: of what is kept, and of the fits that only tell how well a C does.
+_FINE, _ROUGH = 1e-4, 1e-3
 
 
 class ProbeParams(StageParams):
@@ -59,14 +64,16 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> Fit
     history = _choose(folds)
     strength = next(row["C"] for row in history if row["chosen"])
     fresh = np.empty((len(both.classes), classes), np.float32)
-    layers = []
-    for fold in folds:
+
+    def fit_again(fold: _Fold) -> Layer:
         # From its own layer on the axes: that of another fold has seen pictures which this one must not.
-        again = _Fold(whole, fold.outside)
-        layers.append(again.fit(strength, fold.layers[strength].on_features(axes)))
-        fresh[fold.outside] = again.probabilities(fold.outside, layers[-1])
-    start = Layer(*(np.mean(each, axis=0) for each in zip(*((one.kernel, one.bias) for one in layers), strict=True)))
-    layer = logistic.fit(whole.examples(np.arange(len(both.classes))), strength, params.max_iterations, start)
+        return _Fold(whole, fold.outside).fit(strength, fold.layers[strength].on_features(axes))
+
+    layers = list(map_ordered(fit_again, folds, cores()))
+    for fold, layer in zip(folds, layers, strict=True):
+        fresh[fold.outside] = layer.probabilities(whole.looks[0][fold.outside])
+    everything = whole.examples(np.arange(len(both.classes)))
+    layer = logistic.fit(everything, strength, Stop(params.max_iterations, _FINE), _mean(layers))
     return Fitted(standard.fold(layer.kernel, layer.bias), fresh, history, {"C": strength}, cross_validated=True)
 
 
@@ -117,13 +124,9 @@ class _Fold:
     def fit(self, strength: float, start: Layer | None = None) -> Layer:
         """Fits with a C; begins at `start`, or where the last fit ended."""
         start = start or next(reversed(self.layers.values()), None)
-        layer = logistic.fit(self._examples, strength, self.problem.params.max_iterations, start)
-        self.layers[strength] = layer
-        return layer
-
-    def probabilities(self, rows: np.ndarray, layer: Layer) -> np.ndarray:
-        """Of some of the pictures, bool[N], float32[n, K]."""
-        return layer.probabilities(self.problem.looks[0][rows])
+        stop = Stop(self.problem.params.max_iterations, _ROUGH)
+        self.layers[strength] = logistic.fit(self._examples, strength, stop, start)
+        return self.layers[strength]
 
 
 def _choose(folds: list[_Fold]) -> list[dict[str, Any]]:
@@ -135,11 +138,7 @@ def _choose(folds: list[_Fold]) -> list[dict[str, Any]]:
     problem = folds[0].problem
     history: list[dict[str, Any]] = []
     for step, strength in enumerate(sorted(problem.params.c), start=1):
-        seen, unseen = np.zeros((2, len(problem.classes), problem.number), np.float32)
-        for fold in folds:
-            layer, inside = fold.fit(strength), ~fold.outside
-            unseen[fold.outside] = fold.probabilities(fold.outside, layer)
-            seen[inside] += fold.probabilities(inside, layer) / (len(folds) - 1)
+        seen, unseen = _answers(folds, strength)
         row = {"step": step, "C": strength}
         history.append(row | measure(seen, problem.classes, "train") | measure(unseen, problem.classes, "validation"))
         losses = [row["validation_loss"] for row in history]
@@ -147,6 +146,21 @@ def _choose(folds: list[_Fold]) -> list[dict[str, Any]]:
             break
     best = losses.index(min(losses))
     return [row | {"chosen": place == best} for place, row in enumerate(history)]
+
+
+def _answers(folds: list[_Fold], strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of all pictures, float32[N, K]: by the fits that have seen them, and by the one that has not."""
+    problem = folds[0].problem
+    seen, unseen = np.zeros((2, len(problem.classes), problem.number), np.float32)
+    for fold, layer in zip(folds, map_ordered(lambda one: one.fit(strength), folds, cores()), strict=True):
+        said = layer.probabilities(problem.looks[0])
+        unseen[fold.outside] = said[fold.outside]
+        seen[~fold.outside] += said[~fold.outside] / (len(folds) - 1)
+    return seen, unseen
+
+
+def _mean(layers: Sequence[Layer]) -> Layer:
+    return Layer(np.mean([one.kernel for one in layers], axis=0), np.mean([one.bias for one in layers], axis=0))
 
 
 def _folds(data: Data, params: ProbeParams) -> np.ndarray:
