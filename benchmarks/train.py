@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from figures import Figure, show
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from imageloom import images
 from imageloom.engine import Engine, cores, map_ordered
@@ -111,7 +112,8 @@ def plain(features: Sequence[np.ndarray], classes: Sequence[np.ndarray]) -> np.n
 def default(features: Sequence[np.ndarray], classes: Sequence[np.ndarray]) -> np.ndarray:
     """A `Method`: what the stage `train` does where nothing is set."""
     train, validation = (Data(*side) for side in zip(features[:2], classes, strict=True))
-    head = probe.fit(train, validation, int(classes[0].max()) + 1, ProbeParams()).head
+    with threadpool_limits(1):
+        head = probe.fit(train, validation, int(classes[0].max()) + 1, ProbeParams()).head
     return head.probabilities(features[2]).argmax(axis=1)
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from imageloom import ood
 from imageloom.errors import ModelError
 from imageloom.ood import Detector
 
@@ -38,6 +39,17 @@ def test_both_ways_of_being_different_are_seen(kind):
         noise = np.random.default_rng(5).normal(size=(20, 200))
         strange = 3 + 0.1 * (noise - noise @ basis @ basis.T)
     assert detector.distances(strange.astype(np.float32)).min() > 1.2 * limit
+
+
+def test_few_pictures_have_the_same_axes_from_the_smaller_matrix(monkeypatch):
+    few, near, far = cloud(150, 0), cloud(50, 1), -cloud(50, 2)
+    small = Detector.fit(few)
+    monkeypatch.setattr(ood, "_axes_of_few", lambda centred, kept: ood._axes_of_many([centred], kept))
+    large = Detector.fit(few)
+    assert small.axes.shape == large.axes.shape == (200, 37)
+    assert small.variances == pytest.approx(large.variances, rel=1e-4)
+    for vectors in (few, near, far):
+        assert small.distances(vectors) == pytest.approx(large.distances(vectors), rel=1e-3)
 
 
 def test_the_length_of_a_vector_does_not_matter():

@@ -36,7 +36,8 @@ def export_alone(project: Project) -> None:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, tiles_backbone) -> Project:
     root = tmp_path_factory.mktemp("all") / "项目 one"
-    project = Project(root, classes=CLASSES, split={"method": "stratified"}, embed={"aspect": "stretch"})
+    weak = {"probe": {"c": [0.001]}}  # so that no answer is so sure that a wrong bias would not show
+    project = Project(root, classes=CLASSES, split={"method": "stratified"}, embed={"aspect": "stretch"}, train=weak)
     shutil.copytree(tiles_backbone, project.paths.backbone)
     for offset, (name, number) in enumerate({"warm": 60, "cold": 40}.items()):
         project.add(name, [picture(name, seed + 1000 * offset, 40, height=60) for seed in range(number)])

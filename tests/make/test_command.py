@@ -48,8 +48,10 @@ class Made:
         return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
     def project(self) -> Paths:
-        [folder] = [path for path in (self.root / "cache" / "folders").iterdir() if path.is_dir()]
-        return Paths(folder)
+        links = (self.root / "cache" / "folders").glob("*/data/pictures")
+        projects = [Paths(link.parents[1]) for link in links if link.samefile(self.pictures)]
+        [found] = [paths for paths in projects if paths.split.exists()]
+        return found
 
     def sides(self) -> dict[str, str]:
         rows = tables.read(self.project().split, tables.SPLIT, "split").to_pylist()

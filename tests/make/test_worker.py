@@ -51,15 +51,19 @@ if __name__ == "__main__":
     with Worker() as worker:
         worker.begin(pathlib.Path.write_text, pathlib.Path(sys.argv[1]), "there")
         worker.finish()
+        if sys.argv[2] == "busy":
+            worker.begin(time.sleep, 60)
+            time.sleep(0.2)
         print(worker._process.pid, flush=True)
         os.kill(os.getpid(), 9)
 """
 
 
-def test_it_does_not_outlive_the_command(tmp_path):
+@pytest.mark.parametrize("state", ["waiting", "busy"])
+def test_it_does_not_outlive_the_command(state, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    done = subprocess.run([sys.executable, str(script), str(tmp_path / "x")], stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path / "x"), state], stdout=subprocess.PIPE, text=True)
     assert done.returncode == -signal.SIGKILL
     pid = int(done.stdout)
     for _ in range(100):
@@ -67,8 +71,8 @@ def test_it_does_not_outlive_the_command(tmp_path):
             os.kill(pid, 0)
         except ProcessLookupError:
             return
-        state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], stdout=subprocess.PIPE, text=True).stdout
-        if state.strip() in ("", "Z"):
+        ps = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], stdout=subprocess.PIPE, text=True)
+        if ps.stdout.strip() in ("", "Z"):
             return
         time.sleep(0.05)
     pytest.fail("it is still there")

@@ -25,11 +25,13 @@ def test_what_it_says_of_itself_is_so(sides, tmp_path):
     found = complete(fitted, train, validation, RejectionParams(target_precision=0.9, least_share=0.2))
     about = found.describe()
     assert about["fitted"] == fitted.chosen
-    assert about["calibration"] == {"temperature": temperature(fitted.fresh, validation.classes)}
+    both = np.concatenate([train.classes, validation.classes])
+    assert len(fitted.fresh) == len(both) == 240
+    assert about["calibration"] == {"temperature": temperature(fitted.fresh, both)}
     assert about["calibration"]["temperature"] != 1
     assert found.head is fitted.head  # uncalibrated
-    calibrated = tempered(fitted.fresh, found.temperature)
-    assert np.array_equal(calibrated.argmax(axis=1), fitted.fresh.argmax(axis=1))
+    calibrated = tempered(fitted.fresh, found.temperature)[-90:]  # those of validation
+    assert np.array_equal(calibrated.argmax(axis=1), fitted.fresh[-90:].argmax(axis=1))
     by_head = found.head.tempered(found.temperature).probabilities(validation.features)
     of_it = tempered(found.head.probabilities(validation.features), found.temperature)
     assert np.abs(by_head - of_it).max() < 1e-4

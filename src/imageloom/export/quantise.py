@@ -8,7 +8,7 @@ Four things keep it right, so that head, temperature, distances and thresholds h
   the features' spread in place of 0.31.
 - A tensor's range is the upper quartile of those that single pictures have, not the widest: an outlier is cut off,
   where it would make all other numbers coarse.
-- The pooling and the classifier stay float32, too: a thousandth of the work, and the mean of many coarse numbers is fine.
+- The pooling and the classifier stay float32, too: a thousandth of the work, and the mean of many coarse ones is fine.
 - Behind the last quantised layer each of the D channels gets the line that best gives back its float feature, found on
   the representative pictures: the bias correction of Nagel et al. 2019, "Data-Free Quantization Through Weight
   Equalization and Bias Correction", section 4.2, with a slope, since rounding adds noise that a slope below 1 damps.

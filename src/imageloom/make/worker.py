@@ -1,8 +1,11 @@
 """A process of its own for what imports TensorFlow: its memory is given back, and its graphs are numbered from one."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -57,13 +60,19 @@ class Worker:
 
 def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process, and the first one ends this
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     quiet.start_up()
-    while True:
-        try:
+    with suppress(EOFError, BrokenPipeError):  # the first process is gone
+        while True:
             function, arguments = pipe.recv()
-        except EOFError:  # the first process is gone
-            return
-        pipe.send(_fault_of(function, arguments))
+            pipe.send(_fault_of(function, arguments))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _fault_of(function: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, str] | None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imageloom.ood import Detector
 from imageloom.recipes import calibration, rejection
 from imageloom.recipes.data import Data, Fitted
@@ -52,13 +54,14 @@ def complete(fitted: Fitted, train: Data, validation: Data, params: RejectionPar
     Args:
         fitted: What a recipe gave for the same pictures.
         train: What the detector is fitted on.
-        validation: What temperature and bounds are chosen on.
+        validation: What the bounds are chosen on; the temperature is chosen on all that `fitted` has fresh answers for.
         params: Of the bounds.
     """
-    temperature = calibration.temperature(fitted.fresh, validation.classes)
+    classes = np.concatenate([train.classes, validation.classes])[-len(fitted.fresh) :]
+    temperature = calibration.temperature(fitted.fresh, classes)
     detector = Detector.fit(train.features)
     known = rejection.bounds(
-        calibration.tempered(fitted.fresh, temperature),
+        calibration.tempered(fitted.fresh[-len(validation.classes) :], temperature),
         detector.distances(validation.features),
         validation.classes,
         params,

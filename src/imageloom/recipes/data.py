@@ -44,7 +44,8 @@ class Fitted:
 
     Args:
         head: What was fitted, uncalibrated.
-        fresh: float32[V, K], probabilities of the validation pictures, uncalibrated, by a fit that has not seen them.
+        fresh: float32[M, K], uncalibrated probabilities by fits that have not seen the pictures: the V validation ones,
+            or the training and then the validation ones.
         history: A row for each step, all with the same columns: `step` from 1, what was tried, `train_loss`,
             `train_accuracy`, `validation_loss`, `validation_accuracy`, and `chosen`, true in one.
         chosen: What was decided, such as C.

@@ -5,11 +5,16 @@ float64, and its import alone takes longer than all fits on 2,000 pictures.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-# Of the gradient's largest number. Tenfold less changed no first answer on seven sets, and took half as long again.
-_TOLERANCE = 1e-4
+
+class Stop(NamedTuple):
+    """When a fit ends: after so many iterations, or when no number of the mean loss's gradient is larger."""
+
+    iterations: int
+    tolerance: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +27,10 @@ class Layer:
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Softmax of the logits, float32[N, K]."""
         return np.exp(_log_softmax(features @ self.kernel.astype(np.float32) + self.bias.astype(np.float32)))
+
+    def on_features(self, axes: np.ndarray) -> "Layer":
+        """The layer that gives on features what this one gives on what they are along axes, float32[D, R]."""
+        return Layer(axes @ self.kernel, self.bias)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +48,13 @@ class Examples:
     weights: np.ndarray
 
 
-def fit(examples: Examples, strength: float, iterations: int, start: Layer | None = None) -> Layer:
+def fit(examples: Examples, strength: float, stop: Stop, start: Layer | None = None) -> Layer:
     """The layer with the least loss: sum over pictures of weight x cross-entropy, plus |W|^2 / (2 C).
 
     Args:
         examples: What to fit.
         strength: C, the inverse strength of regularisation, as scikit-learn has it.
-        iterations: Of L-BFGS, at most.
+        stop: When it is good enough.
         start: Where to begin; at zero if not given.
     """
     from scipy.optimize import minimize
@@ -64,7 +73,7 @@ def fit(examples: Examples, strength: float, iterations: int, start: Layer | Non
         return cost / number, fall.astype(np.float64) / number
 
     begin = np.zeros(split + shape[1]) if start is None else np.concatenate([start.kernel.ravel(), start.bias])
-    options = {"maxiter": iterations, "gtol": _TOLERANCE, "ftol": 0}
+    options = {"maxiter": stop.iterations, "gtol": stop.tolerance, "ftol": 0}
     found = minimize(loss, begin, jac=True, method="L-BFGS-B", options=options).x
     return Layer(found[:split].reshape(shape), found[split:])
 
