@@ -46,7 +46,7 @@ class Thresholds(StageParams):
     label_issues: float = Field(
         default=0.2, ge=0, le=1, description="probability of the class given, by a probe that never saw the picture"
     )
-    outliers: float = Field(default=0.3, ge=0, le=1, description="usual distance to neighbours over the picture's own")
+    outliers: float = Field(default=0.25, ge=0, le=1, description="usual distance to neighbours over the picture's own")
     placeholders: float = Field(default=0.11, ge=0, le=1, description="one over the addresses that give this picture")
 
 
