@@ -12,7 +12,7 @@ from imageloom import tables
 from imageloom.clean import duplicates, looks, neighbours, prints
 from imageloom.clean.duplicates import Links
 
-THRESHOLD = 0.975
+THRESHOLD = 0.985
 
 
 def agreement(one: bytes, other: bytes) -> float:

@@ -38,7 +38,7 @@ class Thresholds(StageParams):
         default=0.5, ge=0, le=1, description="half at three interquartile ranges from the quartiles"
     )
     near_duplicates: float = Field(
-        default=0.025, ge=0, le=1, description="how much the prints of two pictures differ; smaller is stricter"
+        default=0.015, ge=0, le=1, description="how much the prints of two pictures differ; smaller is stricter"
     )
     two_classes: float = Field(
         default=1, ge=0, le=1, description="0 for the same bytes under two classes, 1/2 for near duplicates, else 1"

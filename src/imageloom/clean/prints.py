@@ -29,7 +29,7 @@ LENGTH = ORDER * ORDER * _DTYPE.itemsize  # bytes
 
 # Parts of a picture that a crop may show: shares of its side, and where they begin.
 SHARES = (0.95, 0.9)
-_STEPS = (0.0125, 0.00625, 0.003)  # by which the best of these is then moved and scaled, in shares of the side
+_STEPS = (0.0125, 0.00625, 0.003, 0.0015, 0.0015)  # shares of the side by which the best is then moved and scaled
 
 
 def encode(grey: np.ndarray) -> bytes:
