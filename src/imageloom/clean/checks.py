@@ -137,7 +137,7 @@ def find(pictures: Sequence[Picture], params: CheckParams, paths: Paths) -> Find
         DataError: A picture has no features, or its file is gone.
     """
     # Those that are not used are measured too: a picture that is dropped must not take the root from its group.
-    present = [picture for picture in pictures if picture.reason != "undecodable"]
+    present = [picture for picture in pictures if picture.opens]
     table, failed = looks.update(present, paths.raw, paths.looks)
     present = [picture for picture in present if picture.id not in failed]
     if not present:
