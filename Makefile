@@ -113,6 +113,6 @@ lock: $(STAMP)
 
 # What was crawled, decided, cached by DVC and logged to MLflow stays.
 clean:
-	rm -rf .venv models/backbone models/classifier models/export data/features data/.features.new data/clean data/split reports
+	rm -rf .venv models/backbone models/classifier models/export data/features data/.features.new data/.thumbnails data/clean data/split reports
 	rm -rf .mypy_cache .pytest_cache .ruff_cache src/imageloom.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

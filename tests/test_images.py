@@ -62,6 +62,16 @@ def test_grey_palette_and_cmyk_become_rgb():
     assert close(images.load(encoded(Image.fromarray(PICTURE).convert("CMYK"), "JPEG", quality=95)), PICTURE, 4)
 
 
+@pytest.mark.parametrize("aspect", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("transparent", [None, 7])
+def test_grey_is_resized_as_its_colours_would_be(aspect, transparent):
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 140), np.uint8))
+    options = {} if transparent is None else {"transparency": transparent}
+    data = encoded(grey, "PNG", **options)
+    whole = encoded(Image.fromarray(images.load(data)), "PNG")
+    np.testing.assert_array_equal(images.load(data, 32, aspect), images.load(whole, 32, aspect))
+
+
 def test_sixteen_bits_are_scaled_and_not_clipped():
     ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (32, 1))
     for kind in ("PNG", "TIFF"):

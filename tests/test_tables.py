@@ -1,3 +1,8 @@
+import datetime
+import subprocess
+import sys
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -57,3 +62,79 @@ def test_a_manifest_of_an_earlier_version_is_read(tmp_path):
     pq.write_table(whole.drop_columns("etag"), path)
     with pytest.raises(DataError, match=r"manifest\.parquet"):
         tables.read(path, nullable, "scrape")
+
+
+EVERY_KIND = pa.schema(
+    [
+        pa.field("text", pa.string()),
+        pa.field("yes", pa.bool_(), nullable=False),
+        pa.field("whole", pa.int16()),
+        pa.field("part", pa.float32(), nullable=False),
+        pa.field("data", pa.binary(), nullable=False),
+        pa.field("names", pa.list_(pa.string()), nullable=False),
+        pa.field("shares", pa.list_(pa.float32()), nullable=False),
+        pa.field("moment", pa.timestamp("s", tz="UTC")),
+    ]
+)
+NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+MIXED = [
+    {
+        "text": "卡特\n彼勒 🐞",
+        "yes": True,
+        "whole": -3,
+        "part": 1 / 3,
+        "data": b"\0\xff",
+        "names": ["a", ""],
+        "moment": NOON,
+    },
+    {"text": "", "yes": False, "part": float("inf"), "data": b"", "names": [], "moment": NOON},
+    {"yes": False, "whole": 0, "part": 1e-30, "data": b"abc", "names": ["ö"]},
+]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_rows_become_what_arrow_makes_of_them(count):
+    rows = [row | {"shares": [0.1 * number] * number} for number, row in enumerate(MIXED[:count])]
+    assert tables.from_rows(rows, EVERY_KIND).equals(pa.Table.from_pylist(rows, EVERY_KIND))
+
+
+def test_a_row_that_lacks_what_must_be_there_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="non-nullable"):
+        tables.write(tmp_path / "table.parquet", [{"number": 1}], SCHEMA)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int32, np.int64, np.uint8])
+def test_numbers_go_to_arrow_and_back(kind):
+    numbers = np.arange(12).reshape(3, 4).T.astype(kind)
+    column = tables.to_arrow(numbers)
+    assert column.equals(pa.array(numbers.ravel()))
+    assert tables.to_numpy(column).tolist() == numbers.ravel().tolist()
+    assert tables.to_numpy(column.slice(5, 3)).tolist() == numbers.ravel()[5:8].tolist()
+    assert tables.to_numpy(pa.chunked_array([column, column])).tolist() == numbers.ravel().tolist() * 2
+    assert tables.to_numpy(column[:0]).dtype == kind
+
+
+WITHOUT_PANDAS = """
+import sys
+import numpy as np
+from pathlib import Path
+from imageloom import tables
+from imageloom.features import FeatureStore
+
+path, store = Path(sys.argv[1]) / "split.parquet", FeatureStore(Path(sys.argv[1]))
+tables.write(path, [dict.fromkeys(tables.SPLIT.names, "a")], tables.SPLIT)
+assert tables.read(path, tables.SPLIT, "split").to_pylist()
+store.append([("a", np.ones(3, np.float32)), ("b", np.zeros(3, np.float32))], 3)
+assert store.keep_only({"a"}) == 1
+assert store.read(["a"]).tolist() == [[1, 1, 1]]
+if len(sys.argv) > 2:
+    tables.read_file(path).to_pandas()
+sys.exit(bool({"pandas", "pyarrow.dataset"} & set(sys.modules)))
+"""
+
+
+def test_tables_and_features_need_no_pandas(tmp_path):
+    command = [sys.executable, "-c", WITHOUT_PANDAS, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == 0
+    assert subprocess.run([*command, "with it"], check=False).returncode == 1

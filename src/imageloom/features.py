@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imageloom import files
+from imageloom import files, tables
 from imageloom.errors import DataError
 
 PART = 4096  # pictures; a part is rewritten whole or not at all, so this bounds what an interruption can cost
@@ -129,7 +129,7 @@ class FeatureStore:
             dropped += len(mask) - sum(mask)
             if any(mask):
                 with files.atomic_file(part) as temporary:
-                    pq.write_table(table.filter(pa.array(mask)), temporary, compression="none")
+                    pq.write_table(table.filter(tables.array(mask, pa.bool_())), temporary, compression="none")
             else:
                 part.unlink()
         return dropped
@@ -167,7 +167,8 @@ class FeatureStore:
         for part in self._parts():
             table = self._table(part)
             length = table.schema.field("vector").type.list_size
-            yield table["id"].to_pylist(), table["vector"].combine_chunks().flatten().to_numpy().reshape(-1, length)
+            values = tables.to_numpy(table["vector"].combine_chunks().flatten())
+            yield table["id"].to_pylist(), values.reshape(-1, length)
 
     def failed(self) -> dict[str, str]:
         """Pictures that could not be opened: id -> why."""
@@ -204,7 +205,7 @@ class FeatureStore:
 
     def _table(self, part: Path, columns: list[str] | None = None) -> pa.Table:
         try:
-            return pq.read_table(part, columns=columns)
+            return tables.read_file(part, columns)
         except (pa.ArrowException, OSError) as fault:
             reason = str(fault).splitlines()[0]
             raise DataError(f"cannot read {part}: {reason}", "remove it and run `dvc repro --force embed`") from None
@@ -225,6 +226,6 @@ def _batches(vectors: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[l
 
 
 def _record_batch(batch: list[tuple[str, np.ndarray]], length: int) -> pa.RecordBatch:
-    names = pa.array([name for name, _ in batch], pa.string())
-    flat = pa.array(np.concatenate([vector for _, vector in batch]))
+    names = tables.array([name for name, _ in batch], pa.string())
+    flat = tables.to_arrow(np.concatenate([vector for _, vector in batch]))
     return pa.RecordBatch.from_arrays([names, pa.FixedSizeListArray.from_arrays(flat, length)], schema=schema(length))

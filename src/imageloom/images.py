@@ -144,10 +144,13 @@ def load(data: bytes, size: int | None = None, aspect: Aspect = "crop") -> np.nd
     if size is not None and image.format in ("JPEG", "MPO"):
         image.draft("RGB", (size, size))  # the decoder itself scales down by 2, 4 or 8, to no less than asked for
     _decode(image)
-    image = _to_rgb(_upright(image))
+    image = _upright(image)
+    # Grey has one channel while it is resized: the same pixels, in a third of the time.
+    if image.mode != "L" or "transparency" in image.info:
+        image = _to_rgb(image)
     if size is not None:
         image = _to_square(image, size, aspect)
-    return np.asarray(image)
+    return np.asarray(_to_rgb(image))
 
 
 def shrink(data: bytes, side: int) -> tuple[bytes, ImageInfo]:

@@ -38,7 +38,7 @@ class Thresholds(StageParams):
         default=0.5, ge=0, le=1, description="half at three interquartile ranges from the quartiles"
     )
     near_duplicates: float = Field(
-        default=0.025, ge=0, le=1, description="how much the prints of two pictures differ; smaller is stricter"
+        default=0.015, ge=0, le=1, description="how much the prints of two pictures differ; smaller is stricter"
     )
     two_classes: float = Field(
         default=1, ge=0, le=1, description="0 for the same bytes under two classes, 1/2 for near duplicates, else 1"
@@ -46,7 +46,7 @@ class Thresholds(StageParams):
     label_issues: float = Field(
         default=0.2, ge=0, le=1, description="probability of the class given, by a probe that never saw the picture"
     )
-    outliers: float = Field(default=0.3, ge=0, le=1, description="usual distance to neighbours over the picture's own")
+    outliers: float = Field(default=0.25, ge=0, le=1, description="usual distance to neighbours over the picture's own")
     placeholders: float = Field(default=0.11, ge=0, le=1, description="one over the addresses that give this picture")
 
 
@@ -137,7 +137,7 @@ def find(pictures: Sequence[Picture], params: CheckParams, paths: Paths) -> Find
         DataError: A picture has no features, or its file is gone.
     """
     # Those that are not used are measured too: a picture that is dropped must not take the root from its group.
-    present = [picture for picture in pictures if picture.reason != "undecodable"]
+    present = [picture for picture in pictures if picture.opens]
     table, failed = looks.update(present, paths.raw, paths.looks)
     present = [picture for picture in present if picture.id not in failed]
     if not present:

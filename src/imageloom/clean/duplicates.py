@@ -14,10 +14,8 @@ import numpy as np
 from imageloom.clean import neighbours, prints
 from imageloom.clean.neighbours import Neighbours
 
-_PROPOSED = 8  # for each picture and each form of its print
+_PROPOSED = 5  # for each picture and each form of its print
 _PAIRS = 8192  # compared at a time, which keeps memory flat
-# A crop's best part must agree this much before it is moved to where it agrees best, which takes time.
-_WORTH_MOVING = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,9 @@ class _Prints:
 
     Args:
         coefficients: float32[N, ORDER, ORDER].
-        whole: uint8[N, 2, B], their signs.
-        mirrored: The same of their mirror images.
-        parts: The parts that a crop most likely shows, each with the signs uint8[N, 2, B] of it in all pictures.
+        whole: uint64[N, 2, W], their signs.
+        mirrored: Those of their mirror images.
+        parts: The parts that a crop most likely shows, each with the signs uint64[N, 2, W] of it in all pictures.
         forms: Short prints uint8[N, 32] by which a picture is looked up: as it is, mirrored, and parts of it.
     """
 
@@ -113,7 +111,7 @@ class _Prints:
             better = agreement > best
             best = np.where(better, agreement, best)
             place[better] = (part.top, part.left, part.share)
-        worth = np.flatnonzero(best >= _WORTH_MOVING)
+        worth = np.flatnonzero(best >= prints.WORTH_MOVING)
         best[worth] = prints.best_agreement(self.coefficients[whole[worth]], self.whole[crop[worth]], place[worth])
         return best
 

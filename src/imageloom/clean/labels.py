@@ -66,10 +66,13 @@ class _Sums:
         mean, shares = self.features / number, self.classes / number
         spread = np.maximum(self.squares.diagonal() / number - mean**2, 0)
         scale = np.sqrt(np.where(spread > 1e-8, spread, 1))  # a feature that never changes tells nothing
-        gram = (self.squares - number * np.outer(mean, mean)) / np.outer(scale, scale)
-        gram += _PENALTY * len(mean) * np.eye(len(mean))
+        gram = self.squares - np.outer(number * mean, mean)
+        gram /= scale[:, None]
+        gram /= scale
+        gram[np.diag_indices_from(gram)] += _PENALTY * len(mean)
         target = (self.products - number * np.outer(mean, shares)) / scale[:, None]
-        kernel = np.linalg.solve(gram, target) / scale[:, None]
+        # The penalty keeps the condition number low: single precision is enough, and takes half the time.
+        kernel = np.linalg.solve(gram.astype(np.float32), target.astype(np.float32)) / scale[:, None]
         return Probe(kernel.astype(np.float32), (shares - mean @ kernel).astype(np.float32))
 
 

@@ -86,7 +86,7 @@ def update(pictures: Sequence[Picture], raw: Path, kept: Path) -> tuple[pa.Table
             else:
                 known[picture.id] = found
     rows = [known[picture.id] for picture in pictures if picture.id in known]
-    return pa.Table.from_pylist(rows, schema), failed
+    return tables.from_rows(rows, schema), failed
 
 
 def _recipe() -> dict[str, str]:

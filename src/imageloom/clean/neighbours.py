@@ -12,6 +12,7 @@ import numpy as np
 
 AXES = 128  # numbers that a feature vector is projected to before it is looked up
 _EXPANSION = 96  # vectors that usearch keeps in view while it adds or looks: recall against time
+_FEW = 32  # the same for bits, which are looked up in many forms
 _ROWS = 4096  # at a time, which keeps memory flat
 
 
@@ -90,7 +91,7 @@ def alike(bits: np.ndarray, queries: Sequence[np.ndarray], k: int, crawls: np.nd
     """
     from usearch.index import Index, MetricKind, ScalarKind
 
-    index = Index(ndim=8 * bits.shape[1], metric=MetricKind.Hamming, dtype=ScalarKind.B1)
+    index = Index(ndim=8 * bits.shape[1], metric=MetricKind.Hamming, dtype=ScalarKind.B1, expansion_search=_FEW)
     pairs = [np.empty((0, 2), np.int64)]
     for members in _by_crawl(crawls):
         index.add(members, bits[members], threads=1)

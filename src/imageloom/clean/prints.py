@@ -29,7 +29,9 @@ LENGTH = ORDER * ORDER * _DTYPE.itemsize  # bytes
 
 # Parts of a picture that a crop may show: shares of its side, and where they begin.
 SHARES = (0.95, 0.9)
-_STEPS = (0.0125, 0.00625, 0.003)  # by which the best of these is then moved and scaled, in shares of the side
+# Shares of the side by which the best of these is then moved and scaled, and how well it must agree to be worth it.
+WORTH_MOVING = 0.5
+_STEPS = ((0.0125, WORTH_MOVING), (0.00625, 0.7), (0.003, 0.8), (0.0015, 0.9), (0.0015, 0.94))
 
 
 def encode(grey: np.ndarray) -> bytes:
@@ -38,7 +40,7 @@ def encode(grey: np.ndarray) -> bytes:
     Args:
         grey: uint8[S, S].
     """
-    analysis = _basis((np.arange(len(grey)) + 0.5) / len(grey)) / len(grey)  # [ORDER, S]
+    analysis = _analysis(len(grey))
     return (analysis @ grey @ analysis.T).astype(_DTYPE).tobytes()
 
 
@@ -79,13 +81,14 @@ class Part:
 
 
 def signs(coefficients: np.ndarray) -> np.ndarray:
-    """uint8[N, 2, B]: of the coefficients that are compared a bit each, its sign, and whether it is above the floor.
+    """uint64[N, 2, W]: of the coefficients that are compared a bit each, its sign, and whether it is above the floor.
 
     Args:
         coefficients: float32[N, ORDER, ORDER].
     """
     used = coefficients[:, _used()]
-    return np.packbits(np.stack([used > 0, np.abs(used) > _FLOOR], axis=1), axis=2)
+    bits = np.packbits(np.stack([used > 0, np.abs(used) > _FLOOR], axis=1), axis=2)
+    return np.pad(bits, ((0, 0), (0, 0), (0, -bits.shape[2] % 8))).view(np.uint64)
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -94,7 +97,7 @@ def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     What is compared are the coefficients above the floor in one of the two; with too few of them nothing is said, 0.
 
     Args:
-        one: uint8[N, 2, B], `signs` of prints.
+        one: uint64[N, 2, W], `signs` of prints.
         other: The same of the pictures that they are compared with.
 
     Returns:
@@ -109,9 +112,11 @@ def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def best_agreement(whole: np.ndarray, crop: np.ndarray, start: np.ndarray) -> np.ndarray:
     """How well pictures agree with a part of another, the part being moved and scaled until they agree best.
 
+    Where they do not come near to agreeing, it is not sought on.
+
     Args:
         whole: float32[N, ORDER, ORDER] of the pictures of which a part may be shown.
-        crop: uint8[N, 2, B], `signs` of the pictures that may show it.
+        crop: uint64[N, 2, W], `signs` of the pictures that may show it.
         start: float64[N, 3], the part to begin with: top, left, share.
 
     Returns:
@@ -119,13 +124,14 @@ def best_agreement(whole: np.ndarray, crop: np.ndarray, start: np.ndarray) -> np
     """
     place = start.copy()
     best = agreement(signs(_cut(whole, place)), crop)
-    for step in _STEPS:
+    for step, worth in _STEPS:
+        rows = np.flatnonzero(best >= worth)
         moves = np.array([[step, 0, 0], [0, step, 0], [-step, -step, 2 * step]])  # the last one scales about the middle
         for move in (*moves, *-moves):
-            tried = place + move
-            found = agreement(signs(_cut(whole, tried)), crop)
-            better = found > best
-            best, place = np.where(better, found, best), np.where(better[:, None], tried, place)
+            tried = place[rows] + move
+            found = agreement(signs(_cut(whole[rows], tried)), crop[rows])
+            better = found > best[rows]
+            best[rows[better]], place[rows[better]] = found[better], tried[better]
     return best
 
 
@@ -140,8 +146,13 @@ def _cut(coefficients: np.ndarray, place: np.ndarray) -> np.ndarray:
 def _stretch(start: np.ndarray, share: np.ndarray) -> np.ndarray:
     """float32[N, ORDER, ORDER], ∫ f_i(t) f_j(start + share t) dt for every i and j."""
     points = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
-    analysis = _basis(points) / _SAMPLES  # [ORDER, samples]
-    return (analysis @ _basis(start[:, None] + share[:, None] * points).swapaxes(1, 2)).astype(np.float32)
+    return (_analysis(_SAMPLES) @ _basis(start[:, None] + share[:, None] * points).swapaxes(1, 2)).astype(np.float32)
+
+
+@functools.cache
+def _analysis(samples: int) -> np.ndarray:
+    """float32[ORDER, samples]: coefficients from values at the middles of as many parts of [0, 1]."""
+    return _basis((np.arange(samples) + 0.5) / samples) / np.float32(samples)
 
 
 def _basis(points: np.ndarray) -> np.ndarray:

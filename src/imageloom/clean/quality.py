@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
+from imageloom import tables
 from imageloom.clean.pictures import Picture
 
 _EDGES = 0.01  # how fast the score grows with the strength of edges
@@ -27,7 +28,7 @@ def scores(looks: pa.Table, pictures: Sequence[Picture]) -> Mapping[str, np.ndar
     Returns:
         float32[N] for each check.
     """
-    look = {name: looks[name].to_numpy() for name in looks.column_names if name not in ("id", "print")}
+    look = {name: tables.to_numpy(looks[name]) for name in looks.column_names if name not in ("id", "print")}
     width = np.array([picture.width for picture in pictures], float)
     height = np.array([picture.height for picture in pictures], float)
     found = {

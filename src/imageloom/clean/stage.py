@@ -11,7 +11,6 @@ from collections import Counter
 from dataclasses import astuple
 from typing import Any
 
-import pyarrow as pa
 from pydantic import Field
 
 from imageloom import console, decisions, files, tables
@@ -75,12 +74,9 @@ def _require_two_classes(result: Outcome) -> None:
 
 def _write(result: Outcome, findings: Findings, paths: Paths) -> None:
     metadata = {"classes": json.dumps(list(findings.classes), ensure_ascii=False)}
-    shares = [
-        {"id": id_, "probabilities": row}
-        for id_, row in zip(findings.ids, findings.probabilities.tolist(), strict=True)
-    ]
     schema = tables.PROBABILITIES.with_metadata(metadata)
-    tables.write(paths.probabilities, pa.Table.from_pylist(shares, schema), schema)
+    rows = zip(findings.ids, findings.probabilities.tolist(), strict=True)
+    tables.write(paths.probabilities, [{"id": id_, "probabilities": row} for id_, row in rows], schema)
     tables.write(paths.scores, result.scores, tables.SCORES)
     links = [dict(zip(tables.LINKS.names, link, strict=True)) for link in findings.links]
     tables.write(paths.links, links, tables.LINKS)

@@ -169,7 +169,7 @@ def _crawled_since(raw: pa.Table, clean: pa.Table) -> pa.Table:
         about = {"id": sha256, "group": sha256, "copies": 1, "crawl": 0, "kept": not reason, "reason": reason}
         rows.setdefault(sha256, row | about | {"flags": [], "decided": ""})
     listed = [{name: row[name] for name in tables.CLEAN.names} for row in rows.values()]
-    return pa.Table.from_pylist(listed, tables.CLEAN)
+    return tables.from_rows(listed, tables.CLEAN)
 
 
 def _flagged(scores: pa.Table) -> Iterator[dict[str, Any]]:
@@ -183,5 +183,5 @@ def _take_probabilities(pictures: Pictures, path: Path) -> None:
     pictures.model_classes = json.loads((pq.read_schema(path).metadata or {}).get(b"classes", b"[]"))
     width = len(pictures.model_classes)
     if width and len(table):
-        pictures.matrix = table["probabilities"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+        pictures.matrix = tables.to_numpy(table["probabilities"].combine_chunks().flatten()).reshape(-1, width)
         pictures.probabilities = {name: row for row, name in enumerate(table["id"].to_pylist())}
