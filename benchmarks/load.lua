@@ -5,7 +5,8 @@
 -- Without TIMED they do so as fast as they are answered, all of them in one thread, which is as little work as can be.
 -- With it each has a thread of its own and tells of every answer its status and milliseconds. Where RATE is above 0, each
 -- has a timetable as well, and the time of an answer counts from when its request was due, so that a server which stalls
--- cannot hide it.
+-- cannot hide it; that of a refusal counts from when it was sent, since under overload a client is late for its next request
+-- whenever it was let in.
 
 local ffi = require("ffi")
 ffi.cdef [[
@@ -57,7 +58,8 @@ function request()
   if not timed then
     return requests[sent % (#requests + 1)]
   end
-  began = now()
+  went = now()
+  began = went
   if pause > 0 then
     began = math.max(due, began - pause) -- a client that fell behind by more than one request gives those before up
     due = began + pause * (0.5 + math.random())
@@ -68,7 +70,7 @@ end
 if timed then
   function response(status)
     answers[#answers + 1] = status
-    answers[#answers + 1] = now() - began
+    answers[#answers + 1] = now() - (status == 503 and went or began)
   end
 end
 

@@ -241,7 +241,7 @@ def test_the_report_shows_classes_hosts_and_statuses_and_who_starves(site: Any, 
         ["hen", host, "20", "0", "0"],
         ["猫", host, "20", "0", "0"],
     ]
-    assert lines[4] == "starved: dog has 1 pictures and needs 19 more to match the others"
+    assert lines[4] == "starved: dog has 1 picture and needs 19 more to match the others"
     assert re.search(
         "1 of its addresses failed in a way that may pass: `imageloom scrape --retry .*http_error", lines[5]
     )
