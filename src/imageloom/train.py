@@ -17,6 +17,7 @@ from imageloom.recipes import classifier, registry
 from imageloom.recipes.classifier import Classifier
 from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.dense import HeadParams
+from imageloom.recipes.finetune import FinetuneParams
 from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams
 from imageloom.recipes.workshop import Workshop
@@ -28,10 +29,12 @@ class Params(StageParams):
 
     recipe: registry.Name = Field(
         default="probe",
-        description="`probe`: logistic regression on the features; `head`: a dense layer on them, epoch by epoch",
+        description="`probe`: logistic regression on the features; `head`: a dense layer on them, epoch by epoch; "
+        "`finetune`: the network itself trained further",
     )
     probe: ProbeParams = Field(default=ProbeParams(), description="the probe's own parameters")
     head: HeadParams = Field(default=HeadParams(), description="the head's own parameters")
+    finetune: FinetuneParams = Field(default=FinetuneParams(), description="the fine-tuning's own parameters")
     known: RejectionParams = Field(default=RejectionParams(), description="which pictures are answered as known")
 
 

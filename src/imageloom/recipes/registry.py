@@ -8,11 +8,11 @@ What heavy libraries they need is imported when they run.
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
-from imageloom.recipes import dense, probe
+from imageloom.recipes import dense, finetune, probe
 from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.workshop import Trained, Workshop
 
-Name = Literal["probe", "head"]
+Name = Literal["probe", "head", "finetune"]
 
 # Training and validation pictures, the number of classes, and the recipe's parameters, to what was fitted.
 Recipe = Callable[[Data, Data, int, Any], Fitted]
@@ -22,6 +22,6 @@ NetworkRecipe = Callable[[Data, Data, int, Any, Workshop], Trained]
 
 RECIPES: dict[str, Recipe] = {"probe": probe.fit, "head": dense.fit}
 
-NETWORKS: dict[str, NetworkRecipe] = {}
+NETWORKS: dict[str, NetworkRecipe] = {"finetune": finetune.fit}
 
 assert set(get_args(Name)) == {*RECIPES, *NETWORKS}
