@@ -54,6 +54,7 @@ class Fitted:
             `train_accuracy`, `validation_loss`, `validation_accuracy`, and `chosen`, true in one.
         chosen: What was decided, such as C.
         cross_validated: Whether the head was fitted on validation pictures too.
+        training: Digest by which a training is known that has told of its epochs while it ran; empty of others.
     """
 
     head: Head
@@ -61,6 +62,7 @@ class Fitted:
     history: list[dict[str, Any]]
     chosen: dict[str, Any]
     cross_validated: bool = False
+    training: str = ""
 
 
 def measure(probabilities: np.ndarray, classes: np.ndarray, side: str) -> dict[str, float]:
