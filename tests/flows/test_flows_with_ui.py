@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow_projects import Project, Ui, free_port, until
+from flow_projects import Project, Ui, until
+from ports import free_port
 
 from imageloom.cli import STAGES
 
