@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,19 @@ class Ui:
 
     def deployment(self) -> dict[str, Any]:
         return self.api("GET", "deployments/name/recrawl/nightly")
+
+    def set_schedule(self, schedule: dict[str, Any]) -> None:
+        """Changes the deployment's one schedule, as Prefect's page does."""
+        deployment = self.deployment()
+        (present,) = deployment["schedules"]
+        path = f"deployments/{deployment['id']}/schedules/{present['id']}"
+        self.api("PATCH", path, {"schedule": schedule, "active": True})
+
+    def fire_soon(self) -> datetime:
+        """Has the schedule fire once, at the time it gives: Prefect looks every 10 s for what is due."""
+        start = datetime.now(UTC) + timedelta(seconds=20)
+        self.set_schedule({"interval": 86400, "anchor_date": start.isoformat(), "timezone": "UTC"})
+        return start
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """The flow's runs, those that lie ahead left out, latest first."""
