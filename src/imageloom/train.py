@@ -13,7 +13,8 @@ from imageloom.errors import DataError
 from imageloom.features import FeatureStore, key
 from imageloom.files import Paths
 from imageloom.params import ClassSpec, StageParams
-from imageloom.recipes import classifier, registry
+from imageloom.recipes import classical, classifier, registry
+from imageloom.recipes.classical import ClassicalParams
 from imageloom.recipes.classifier import Classifier
 from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.dense import HeadParams
@@ -30,10 +31,12 @@ class Params(StageParams):
     recipe: registry.Name = Field(
         default="probe",
         description="`probe`: logistic regression on the features; `head`: a dense layer on them, epoch by epoch; "
+        "`classical`: trees, neighbours, support vectors, clusters, on features or pixels; "
         "`finetune`: the network itself trained further",
     )
     probe: ProbeParams = Field(default=ProbeParams(), description="the probe's own parameters")
     head: HeadParams = Field(default=HeadParams(), description="the head's own parameters")
+    classical: ClassicalParams = Field(default=ClassicalParams(), description="the classical methods' own parameters")
     finetune: FinetuneParams = Field(default=FinetuneParams(), description="the fine-tuning's own parameters")
     known: RejectionParams = Field(default=RejectionParams(), description="which pictures are answered as known")
 
@@ -52,6 +55,10 @@ def run(settings: Params, paths: Paths) -> None:
         if settings.recipe in registry.NETWORKS:
             fitted, sides = _train_network(settings, (classes, sides), table, paths, folder)
         else:
+            if settings.recipe == "classical" and classical.write_network(
+                settings.classical, network.own(folder).folder
+            ):
+                sides = _embedded(classes, table, paths, folder)
             recipe = registry.RECIPES[settings.recipe]
             fitted = recipe(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe))
         found = classifier.complete(fitted, sides["train"], sides["validation"], settings.known)
@@ -118,15 +125,21 @@ def _train_network(
     """
     classes, sides = given
     pretrained, own = network.pretrained(paths), network.own(folder)
-    made_by = pretrained.features.made_by()
-    workshop = Workshop(pretrained, made_by["aspect"], own.saved_model, _kept(paths))
+    workshop = Workshop(pretrained, pretrained.features.made_by()["aspect"], own.saved_model, _kept(paths))
     train = registry.NETWORKS[settings.recipe]
     trained = train(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe), workshop)
     backbone_files.complete(own.folder, trained.about)
-    own.embed({row["id"]: paths.raw / row["path"] for row in table.to_pylist()}, made_by)
-    sides = _sides(table, classes, own.features, paths)
+    sides = _embedded(classes, table, paths, folder)
     fresh = trained.head.probabilities(sides["validation"].features)
     return Fitted(trained.head, fresh, trained.history, trained.chosen), sides
+
+
+def _embedded(classes: list[ClassSpec], table: Any, paths: Paths, folder: Path) -> dict[str, Data]:
+    """The pictures, with the features that the network in the classifier's folder gives of them, which are stored."""
+    own = network.own(folder)
+    pictures = {row["id"]: paths.raw / row["path"] for row in table.to_pylist()}
+    own.embed(pictures, network.pretrained(paths).features.made_by())
+    return _sides(table, classes, own.features, paths)
 
 
 def _kept(paths: Paths) -> Path:
@@ -136,7 +149,8 @@ def _kept(paths: Paths) -> Path:
 
 def _say(fitted: Fitted, found: Classifier, sides: dict[str, Data], settings: Params) -> None:
     row = next(row for row in fitted.history if row["chosen"])
-    chosen = ", ".join(f"{name} = {value:g}" for name, value in fitted.chosen.items())
+    told = {name: value if isinstance(value, str) else f"{value:g}" for name, value in fitted.chosen.items()}
+    chosen = ", ".join(f"{name} = {value}" for name, value in told.items())
     console.say(
         f"train: {settings.recipe} on {len(sides['train'].classes):,} pictures, {chosen}; "
         f"{row['validation_accuracy']:.1%} right on {len(sides['validation'].classes):,} validation pictures"

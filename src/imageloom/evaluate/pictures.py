@@ -144,9 +144,11 @@ class _Network:
     """The network and the head on it, asked for reasons; safe to use from several threads."""
 
     def __init__(self, model: Path, outcome: Outcome) -> None:
-        self._map = TFLiteGraph(model.read_bytes(), str(model)).pooled_map()
+        self._head = outcome.head.tempered(outcome.about["calibration"]["temperature"])
+        # What each place adds to an answer is known where the answer is a weighted sum of what is there.
+        linear = isinstance(self._head, Head)
+        self._map = TFLiteGraph(model.read_bytes(), str(model)).pooled_map() if linear else None
         self._engine = Engine(model, () if self._map is None else (self._map,))
-        self._head: Head = outcome.head.tempered(outcome.about["calibration"]["temperature"])
         self._aspect: images.Aspect = outcome.about["input"]["aspect"]
 
     @property
@@ -163,6 +165,7 @@ class _Network:
         if self._map is None:
             maps = [heatmap.occlusion(self._answer, pixels, number) for number in classes]
         else:
+            assert isinstance(self._head, Head)
             _, activations = self._engine.tensors(pixels, self._map)
             maps = [heatmap.class_activation(activations, self._head.kernel, number) for number in classes]
         both = np.stack(maps)
