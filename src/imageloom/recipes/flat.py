@@ -11,7 +11,7 @@ from imageloom import files
 from imageloom.tflite_editor import Graph
 
 # Of red, green and blue, how bright each is: ITU-R BT.601, as Pillow and OpenCV have it.
-_GREY = np.array([[0.299, 0.587, 0.114]], np.float32)
+GREY = np.array([[0.299, 0.587, 0.114]], np.float32)
 
 
 def write(folder: Path, size: int, grey: bool) -> None:
@@ -30,7 +30,7 @@ def write(folder: Path, size: int, grey: bool) -> None:
     pixels = images
     if grey:
         pixels = graph.add_tensor("grey", (1, size, size, 1))
-        weights = graph.add_constant("weights", _GREY)
+        weights = graph.add_constant("weights", GREY)
         graph.put_last(graph.operator("FULLY_CONNECTED", [images, weights, -1], pixels, keepNumDims=True))
     vector = graph.add_tensor("features", (1, length))
     shape = graph.add_constant("shape", np.array([1, length], np.int32))
