@@ -16,6 +16,7 @@ from imageloom.params import ClassSpec, StageParams
 from imageloom.recipes import classical, classifier, registry
 from imageloom.recipes.classical import ClassicalParams
 from imageloom.recipes.classifier import Classifier
+from imageloom.recipes.cnn import CnnParams
 from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.dense import HeadParams
 from imageloom.recipes.finetune import FinetuneParams
@@ -32,12 +33,13 @@ class Params(StageParams):
         default="probe",
         description="`probe`: logistic regression on the features; `head`: a dense layer on them, epoch by epoch; "
         "`classical`: trees, neighbours, support vectors, clusters, on features or pixels; "
-        "`finetune`: the network itself trained further",
+        "`finetune`: the network itself trained further; `cnn`: a small network from scratch",
     )
     probe: ProbeParams = Field(default=ProbeParams(), description="the probe's own parameters")
     head: HeadParams = Field(default=HeadParams(), description="the head's own parameters")
     classical: ClassicalParams = Field(default=ClassicalParams(), description="the classical methods' own parameters")
     finetune: FinetuneParams = Field(default=FinetuneParams(), description="the fine-tuning's own parameters")
+    cnn: CnnParams = Field(default=CnnParams(), description="the small network's own parameters")
     known: RejectionParams = Field(default=RejectionParams(), description="which pictures are answered as known")
 
 

@@ -123,12 +123,11 @@ def test_a_report_is_written_and_shows_what_covering_parts_takes_away(finished):
     assert "pixels, grey" in page
 
 
-def test_its_heat_map_lies_on_the_digit(finished):
-    model = of_folder(finished.paths.export)
-    evidence = model.heatmap(model.load((finished.paths.raw / finished.rows[0]["path"]).read_bytes()))
-    assert evidence.ndim == 2
-    assert evidence.max() > 0.05
+def test_heat_maps_come_from_covering_parts(finished):
+    model, said = of_folder(finished.paths.export), outcome.read(finished.paths)
     assert not model.has_map
+    unsure = test_pictures(finished, said)[int(said.sure.argmin())]
+    assert model.heatmap(model.load(unsure)).max() > 0.01
 
 
 @pytest.fixture(scope="module", params=["", "model.skops"])
@@ -154,8 +153,8 @@ def test_the_server_answers(finished, address):
 
 def test_the_command_line_answers(finished, capsys):
     picture = finished.paths.raw / finished.rows[0]["path"]
-    assert cli.main(["predict", str(picture), "--model", str(finished.paths.export), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["label"] == CLASSES[0]["label"]
+    assert cli.main(["predict", str(picture), "--model", str(finished.paths.export), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["label"] == CLASSES[0]["label"]
 
 
 def test_a_skops_file_alone_is_refused_with_a_hint(finished, tmp_path):
@@ -183,7 +182,7 @@ def test_labels_that_mean_nothing_are_not_learnt():
     shuffled = classical.Data(train.features, random.permutation(train.classes))
     for data, learns in ((train, True), (shuffled, False)):
         fitted = fit(data, validation, 3, ClassicalParams(method="knn"))
-        assert ((fitted.fresh.argmax(axis=1) == validation.classes).mean() > 0.6) is learns
+        assert bool((fitted.fresh.argmax(axis=1) == validation.classes).mean() > 0.6) == learns
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -220,7 +219,7 @@ def test_the_history_tells_what_was_tried_and_the_lowest_loss_is_taken(method):
     train, validation = blobs(3, [40, 30, 20], 1), blobs(3, [20] * 3, 1, seed=1)
     fitted = fit(train, validation, 3, ClassicalParams(method=method, **QUICK))
     losses = [row["validation_loss"] for row in fitted.history]
-    assert [row["chosen"] for row in fitted.history] == [loss == min(losses) for loss in losses]
+    assert [row["chosen"] for row in fitted.history].index(True) == losses.index(min(losses))
     assert [row["step"] for row in fitted.history] == list(range(1, len(losses) + 1))
     value = classical._METHODS[method].value
     (row,) = [row for row in fitted.history if row["chosen"]]
@@ -310,7 +309,7 @@ def test_a_file_that_names_other_types_is_refused_unopened(saved, tmp_path):
         (functools.partial(os.mkdir, str(trace)), "partial"),
         (os.mkdir, "mkdir"),
         ({"model": LogisticRegression(), "pictures": 5, "classes": 2, "temperature": 1.0}, "LogisticRegression"),
-        ({"model": FunctionTransformer(np.exp), "pictures": 5, "classes": 2, "temperature": 1.0}, "FunctionTr"),
+        ({"model": FunctionTransformer(), "pictures": 5, "classes": 2, "temperature": 1.0}, "FunctionTr"),
     ):
         saved.write_bytes(skops.io.dumps(hostile))
         with pytest.raises(ModelError, match=f"holds .*{name}.* which no classifier of imageloom does") as caught:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from blobs import blobs
 
+from imageloom.estimator import tempered
 from imageloom.ood import Detector
 from imageloom.recipes import probe
 from imageloom.recipes.calibration import temperature

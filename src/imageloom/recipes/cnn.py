@@ -36,7 +36,9 @@ class CnnParams(EpochParams):
     filters: PositiveInt = Field(default=32, description="channels of the first block; each block has twice as many")
     kernel: int = Field(default=3, ge=2, le=7, description="side of what a convolution looks at, in pixels")
     units: PositiveInt = Field(default=128, description="of the dense layer, whose answers are the features")
-    normalise: bool = Field(default=True, description="batch normalisation, which learns faster from dozens of pictures")
+    normalise: bool = Field(
+        default=True, description="batch normalisation, which learns faster from dozens of pictures"
+    )
     epochs: int = Field(default=30, ge=1, description="times that every training picture is looked at, at most")
     learning_rate: PositiveFloat = Field(default=0.002, description="the highest")
     dropout: float = Field(default=0.5, ge=0, lt=1, description="share of the features left out of a step, by chance")
