@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import digits
 import skops.io
 from blobs import blobs
-from PIL import Image
 from projects import Project
 
 from imageloom import cli, runtimes
@@ -33,18 +33,8 @@ from imageloom.recipes.head import Head
 METHODS = ("tree", "knn", "svm", "forest", "xgboost", "kmeans")
 
 CLASSES = [{"name": name, "label": label} for name, label in (("nil", "零 0"), ("three", "三"), ("six", "六 <b>6</b>"))]
-DIGITS = (0, 3, 6)
-EACH = 50
 
 QUICK = {"trees": 40, "rounds": [30]}
-
-
-def digit(pixels: np.ndarray) -> bytes:
-    """A handwritten digit of 8 x 8 tones as a PNG, large enough for a backbone of 32 pixels."""
-    image = Image.fromarray(np.clip(pixels * 255 / 16, 0, 255).astype(np.uint8)).resize((32, 32), Image.Resampling.BOX)
-    file = io.BytesIO()
-    image.convert("RGB").save(file, "PNG")
-    return file.getvalue()
 
 
 def configure(project: Project, **classical_params: object) -> None:
@@ -53,16 +43,13 @@ def configure(project: Project, **classical_params: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory, tiles_backbone) -> Project:
+def written(tmp_path_factory, tiles_backbone) -> Project:
     """A project of 150 pictures, up to their split."""
-    from sklearn.datasets import load_digits
-
-    images, numbers = load_digits(return_X_y=True)
     project = Project(tmp_path_factory.mktemp("digits") / "数字 one")
     configure(project)
     shutil.copytree(tiles_backbone, project.paths.backbone)
-    for spec, number in zip(CLASSES, DIGITS, strict=True):
-        project.add(spec["name"], [digit(one.reshape(8, 8)) for one in images[numbers == number][:EACH]])
+    for spec, number in zip(CLASSES, digits.DIGITS, strict=True):
+        project.add(spec["name"], digits.pictures(number))
     project.run("embed", "clean", "split")
     return project
 
@@ -71,11 +58,8 @@ def about(project: Project) -> dict:
     return json.loads((project.paths.classifier / "classifier.json").read_text(encoding="utf-8"))
 
 
-def test_pictures(project: Project, said: outcome.Outcome) -> list[bytes]:
+def tested(project: Project, said: outcome.Outcome) -> list[bytes]:
     return [(project.paths.raw / row["path"]).read_bytes() for row in said.rows]
-
-
-test_pictures.__test__ = False
 
 
 # Each method once; half of them on pixels.
@@ -90,17 +74,17 @@ WAYS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_is_served_as_it_was_evaluated(digits, method):
+def test_a_method_is_served_as_it_was_evaluated(written, method):
     on, least = WAYS[method]
-    configure(digits, method=method, on=on, size=16)
-    digits.run("train", "export")
-    said = outcome.read(digits.paths)
+    configure(written, method=method, on=on, size=16)
+    written.run("train", "export")
+    said = outcome.read(written.paths)
     assert said.right.mean() >= least
-    assert about(digits)["fitted"]["method"] == method
-    model = of_folder(digits.paths.export)
+    assert about(written)["fitted"]["method"] == method
+    model = of_folder(written.paths.export)
     assert isinstance(model, EstimatorPredictor)
     assert model.size == (16 if on == "pixels" else 32)
-    answers = [model.predict(data) for data in test_pictures(digits, said)]
+    answers = [model.predict(data) for data in tested(written, said)]
     assert np.allclose([answer.probabilities for answer in answers], said.probabilities, atol=1e-6)
     assert [answer.known for answer in answers] == said.known.tolist()
     assert np.allclose([answer.distance for answer in answers], said.distances, rtol=1e-4)
@@ -108,11 +92,11 @@ def test_a_method_is_served_as_it_was_evaluated(digits, method):
 
 
 @pytest.fixture(scope="module")
-def finished(digits) -> Project:
+def finished(written) -> Project:
     """k nearest neighbours on grey pixels, from training to export."""
-    configure(digits, method="knn", on="pixels", size=16)
-    digits.run("train", "evaluate", "export")
-    return digits
+    configure(written, method="knn", on="pixels", size=16)
+    written.run("train", "evaluate", "export")
+    return written
 
 
 def test_a_report_is_written_and_shows_what_covering_parts_takes_away(finished):
@@ -126,7 +110,7 @@ def test_a_report_is_written_and_shows_what_covering_parts_takes_away(finished):
 def test_heat_maps_come_from_covering_parts(finished):
     model, said = of_folder(finished.paths.export), outcome.read(finished.paths)
     assert not model.has_map
-    unsure = test_pictures(finished, said)[int(said.sure.argmin())]
+    unsure = tested(finished, said)[int(said.sure.argmin())]
     assert model.heatmap(model.load(unsure)).max() > 0.01
 
 
@@ -143,7 +127,7 @@ def address(finished, request) -> Iterator[str]:
 
 def test_the_server_answers(finished, address):
     said = outcome.read(finished.paths)
-    for row, data in enumerate(test_pictures(finished, said)[:3]):
+    for row, data in enumerate(tested(finished, said)[:3]):
         with urllib.request.urlopen(f"{address}/predict", data) as answer:
             told = json.load(answer)
         assert told["label"] == said.classes[said.predicted[row]]["label"]
@@ -253,10 +237,10 @@ def test_more_than_there_are_pictures_is_refused(method, values):
     fit(train, validation, 2, ClassicalParams(method=method))  # of the usual values those that can be
 
 
-def test_xgboost_that_is_not_installed_is_told_with_its_command(monkeypatch, digits, capsys):
+def test_xgboost_that_is_not_installed_is_told_with_its_command(monkeypatch, written, capsys):
     monkeypatch.setitem(sys.modules, "xgboost", None)  # what Python does where there is none: the import fails
-    configure(digits, method="xgboost")
-    assert cli.main(["train", "-C", str(digits.paths.root)]) == 2
+    configure(written, method="xgboost")
+    assert cli.main(["train", "-C", str(written.paths.root)]) == 2
     told = capsys.readouterr().err
     assert "error: train.classical.method is xgboost, which is not installed" in told
     assert "hint: install it by `uv pip install 'imageloom[xgboost]'`" in told

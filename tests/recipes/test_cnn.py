@@ -7,10 +7,10 @@ import subprocess
 import sys
 import time
 
+import digits
 import numpy as np
 import pytest
 from projects import Project
-from test_classical import DIGITS, digit
 
 from imageloom import params, train
 from imageloom.errors import DataError
@@ -18,9 +18,7 @@ from imageloom.evaluate import outcome
 from imageloom.predictor import Predictor
 from imageloom.recipes.cnn import CnnParams, _require_room
 
-CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in DIGITS]
-EACH = 50
-
+CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in digits.DIGITS]
 SMALL = {"size": 16, "blocks": 2, "filters": 8, "units": 24, "batch_size": 16, "augment": {"flip": "none"}}
 
 
@@ -37,14 +35,11 @@ def configure(project: Project, **cnn: object) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiles_backbone) -> Project:
     """A project of 150 pictures, trained in a process of its own as it is to be killed in one."""
-    from sklearn.datasets import load_digits
-
-    images, numbers = load_digits(return_X_y=True)
     project = Project(tmp_path_factory.mktemp("cnn") / "数字")
     configure(project, grey=True)
     shutil.copytree(tiles_backbone, project.paths.backbone)
-    for spec, number in zip(CLASSES, DIGITS, strict=True):
-        project.add(spec["name"], [digit(one.reshape(8, 8)) for one in images[numbers == number][:EACH]])
+    for spec, number in zip(CLASSES, digits.DIGITS, strict=True):
+        project.add(spec["name"], digits.pictures(number))
     project.run("embed", "clean", "split")
     subprocess.run(command(project), check=True, capture_output=True)
     return project
@@ -71,7 +66,8 @@ def test_it_learns_and_every_format_answers_as_it_was_evaluated(trained):
     answers = [model.predict(data) for data in pictures]
     assert np.allclose([answer.probabilities for answer in answers], said.probabilities, atol=1e-4)
     small = Predictor(trained.paths.export, "int8")
-    assert np.mean([small.predict(data).name == said.names[p] for data, p in zip(pictures, said.predicted)]) > 0.85
+    same = [small.predict(data).name == answer.name for data, answer in zip(pictures, answers, strict=True)]
+    assert np.mean(same) > 0.85
     assert (trained.paths.export / "saved_model" / "saved_model.pb").exists()
 
 
