@@ -20,9 +20,9 @@ AXES = 64  # principal axes that are kept, at most: 0.6 MB for 2,192 features; t
 _SHARE = 4  # training pictures for each axis, at least: with fewer, an axis is chance
 _ROWS = 4096  # at a time, which keeps memory flat
 _LEAST = float(np.finfo(np.float32).tiny)  # what is divided by: all training pictures may be alike
-_ROUNDING = (
-    1e-5  # share of all variance: what varies less, as colour in grey pictures, float32's sums cannot tell from 0
-)
+# Share of all variance. What is less, as colour in grey pictures, is lost in the difference of two sums in float32, and
+# the square of it in such a sum itself.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Detector:
         return cls(
             mean.astype(np.float32),
             np.ascontiguousarray(axes[:, ::-1], np.float32),
-            np.maximum(variances[::-1], least).astype(np.float32),
+            np.maximum(variances[::-1], least * _ROUNDING).astype(np.float32),
             np.asarray(max(total - variances.sum(), least), np.float32),
         )
 

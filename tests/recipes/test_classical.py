@@ -14,9 +14,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import digits
 import numpy as np
 import pytest
-import digits
 import skops.io
 from blobs import blobs
 from projects import Project
@@ -93,8 +93,8 @@ def test_a_method_is_served_as_it_was_evaluated(written, method):
 
 @pytest.fixture(scope="module")
 def finished(written) -> Project:
-    """k nearest neighbours on grey pixels, from training to export."""
-    configure(written, method="knn", on="pixels", size=16)
+    """An SVM on grey pixels, from training to export."""
+    configure(written, method="svm", on="pixels", size=16)
     written.run("train", "evaluate", "export")
     return written
 
