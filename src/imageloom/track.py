@@ -25,7 +25,7 @@ from pydantic import Field, field_validator
 from imageloom import console, files, mlflow_store, params, results, tables
 from imageloom.files import Paths
 from imageloom.params import StageParams
-from imageloom.predictor import Predictor
+from imageloom.predictor import of_folder
 
 # MLflow's own limits, with which it refuses or cuts what is sent.
 MAX_VALUE = 6000  # characters of a parameter's value
@@ -34,6 +34,7 @@ METRICS_PER_BATCH = 1000
 
 # What the logged model needs to predict; its versions are those that made it.
 REQUIREMENTS = ("ai-edge-litert", "numpy", "pandas", "pillow")
+OF_ESTIMATORS = ("scikit-learn", "skops")
 
 # A larger picture is no example: MLflow keeps it twice, as text.
 MAX_EXAMPLE_BYTES = 2_000_000
@@ -76,6 +77,7 @@ class Result:
         tags: The revision of the code that made it, and `imageloom.result`, a digest by which the run is found again.
         artifacts: Files, each with the folder it goes to in the run.
         labels: The classes as people read them, in the order of the model's outputs.
+        needed: The packages with which the model predicts.
         example: Bytes of a test picture, None where none is at hand.
     """
 
@@ -84,6 +86,7 @@ class Result:
     tags: dict[str, str]
     artifacts: list[tuple[Path, str]]
     labels: tuple[str, ...]
+    needed: tuple[str, ...]
     example: bytes | None
 
 
@@ -162,7 +165,7 @@ def data_digest(rows: Iterable[tuple[str, str]]) -> str:
 def _result(settings: Params, paths: Paths) -> Result:
     scores = results.metrics(paths)
     split = tables.read(paths.split, tables.SPLIT, "split").select(["id", "class", "path", "side"]).to_pylist()
-    predictor = Predictor(paths.export)
+    predictor = of_folder(paths.export)
     flat = _flatten(params.load_all(paths.params))
     if "track.tracking_uri" in flat:
         flat["track.tracking_uri"] = mlflow_store.without_secrets(settings.tracking_uri)
@@ -171,7 +174,8 @@ def _result(settings: Params, paths: Paths) -> Result:
     flat["model.version"] = predictor.version
     metrics = _metrics(scores) | _cleaning(results.cleaning(paths))
     tags = {**_revision(paths.root), "imageloom.result": _digest([flat, metrics])}
-    return Result(flat, metrics, tags, _artifacts(settings, paths), predictor.labels, _example(split, paths))
+    needed = REQUIREMENTS + (OF_ESTIMATORS if predictor.card.usual_format == "skops" else ())
+    return Result(flat, metrics, tags, _artifacts(settings, paths), predictor.labels, needed, _example(split, paths))
 
 
 def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -345,7 +349,7 @@ def _log_model(result: Result, settings: Params, paths: Paths) -> str:
         code_paths=[str(Path(__file__).parent)],
         signature=ModelSignature(Schema([ColSpec("binary", "image")]), Schema(outputs)),
         input_example=None if result.example is None else pd.DataFrame({"image": [result.example]}),
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={metadata.version(name)}" for name in result.needed],
         registered_model_name=settings.model_name,
         await_registration_for=0,
     )
