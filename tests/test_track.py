@@ -48,9 +48,11 @@ def scores(accuracy: float) -> dict[str, Any]:
 
 
 @pytest.fixture
-def paths(exported_model: Path, tmp_path: Path) -> Paths:
-    """A project after the stage `export`, in a folder with a space and an emoji."""
+def paths(exported_model: Path, empty_mlflow: Path, tmp_path: Path) -> Paths:
+    """A project after the stage `export`, in a folder with a space and an emoji; its store is there and empty."""
     paths = Paths(tmp_path / "my project 🐈")
+    paths.root.mkdir()
+    shutil.copy(empty_mlflow, paths.root / "mlflow.db")
     rows = []
     for number, (name, side) in enumerate((name, side) for name in CLASSES for side in tables.SIDES for _ in range(2)):
         target = paths.raw / name / f"{number}.png"
