@@ -12,6 +12,7 @@ from imageloom.cli import COMMANDS, STAGES
 GROUND = {"errors", "params", "files", "images", "engine", "tables", "console", "quiet", "graphs", "features"}
 GROUND |= {
     "arrays",
+    "backbone_files",
     "jpeg_scans",
     "card",
     "decisions",
@@ -25,6 +26,7 @@ GROUND |= {
     "tflite_metadata",
     "trained_on",
     "mlflow_store",
+    "network",
 }
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
 STAGE_MODULES = {module.removeprefix("imageloom.") for module in STAGES.values()}

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import tables
+from imageloom import network, tables
 from imageloom.errors import DataError
 from imageloom.evaluate import metrics
-from imageloom.features import FeatureStore
 from imageloom.files import Paths
 from imageloom.ood import Detector, known, near
 from imageloom.recipes.head import Head, class_numbers, read_about
@@ -107,7 +106,7 @@ def read(paths: Paths) -> Outcome:
     test = [row for row in split if row["side"] == "test"]
     if not test:
         raise DataError("there are no test pictures", "raise split.test in params.yaml, or add pictures")
-    features = FeatureStore(paths.features).read([row["id"] for row in test])
+    features = network.of(paths).features.read([row["id"] for row in test])
     if not np.isfinite(features).all():
         hint = "run `dvc repro --force embed`; if that does not help, choose another backbone"
         raise DataError("features of the test pictures are infinite or no numbers", hint)

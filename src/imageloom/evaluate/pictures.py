@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import heatmap, images
+from imageloom import heatmap, images, network
 from imageloom.engine import Engine, cores, map_ordered
 from imageloom.errors import ImageError
 from imageloom.evaluate.outcome import Outcome
@@ -118,17 +118,17 @@ def load(outcome: Outcome, choice: Choice, paths: Paths) -> list[Picture]:
     """
     if not choice.rows:
         return []
-    network = _Network(paths.backbone / "backbone.tflite", outcome)
-    explained = set(choice.rows if network.gives_maps else choice.worst)
+    asked = _Network(network.of(paths).tflite, outcome)
+    explained = set(choice.rows if asked.gives_maps else choice.worst)
 
     def make(row: int) -> Picture:
         second = np.argsort(-outcome.probabilities[row], kind="stable")[1]
         actual, predicted = int(outcome.actual[row]), int(outcome.predicted[row])
         classes = (predicted, int(second) if actual == predicted else actual)
-        pixels = network.load(paths.raw / outcome.rows[row]["path"])
+        pixels = asked.load(paths.raw / outcome.rows[row]["path"])
         if pixels is None:
             return Picture(row, _jpeg(np.full((SIDE, SIDE, 3), _MISSING, np.uint8)), classes, None)
-        return Picture(row, _jpeg(pixels), classes, network.evidence(pixels, classes) if row in explained else None)
+        return Picture(row, _jpeg(pixels), classes, asked.evidence(pixels, classes) if row in explained else None)
 
     return list(map_ordered(make, choice.rows, cores()))
 

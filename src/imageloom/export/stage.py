@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from imageloom import card, console, files, graphs, tables, trained_on
+from imageloom import card, console, files, graphs, network, tables, trained_on
 from imageloom.export import check, metadata, onnx, quantise, saved_model, tflite
-from imageloom.features import FeatureStore
 from imageloom.files import Paths
+from imageloom.network import Network
 from imageloom.ood import Detector
 from imageloom.params import StageParams
 from imageloom.recipes.head import Head, class_numbers, read_about
@@ -83,7 +83,7 @@ class Params(StageParams):
 class _Sources:
     """What is exported, and the pictures that are needed for it."""
 
-    backbone: dict[str, Any]
+    network: Network
     about: dict[str, Any]
     reference: check.Reference
     rows: list[dict[str, Any]]  # of the split
@@ -96,11 +96,11 @@ class _Sources:
     def pixels(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         """uint8[N, S, S, 3]."""
         aspect = self.about["input"]["aspect"]
-        return check.load([self.paths.raw / row["path"] for row in rows], self.backbone["image_size"], aspect)
+        return check.load([self.paths.raw / row["path"] for row in rows], self.network.about["image_size"], aspect)
 
     def features(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         """float32[N, D]."""
-        return FeatureStore(self.paths.features).read([row["id"] for row in rows])
+        return self.network.features.read([row["id"] for row in rows])
 
     def test_pictures(self, rows: Sequence[dict[str, Any]]) -> check.Pictures:
         """Test pictures, and on what the classifier was evaluated."""
@@ -129,11 +129,11 @@ def run(params: Params, paths: Paths) -> None:
 
 
 def _read(paths: Paths) -> _Sources:
-    backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
     about = read_about(paths.classifier)
     head = Head.load(paths.classifier / "head.npz").tempered(about["calibration"]["temperature"])
     reference = check.Reference(head, Detector.load(paths.classifier / "ood.npz"), about["known"])
-    return _Sources(backbone, about, reference, tables.read(paths.split, tables.SPLIT, "split").to_pylist(), paths)
+    rows = tables.read(paths.split, tables.SPLIT, "split").to_pylist()
+    return _Sources(network.of(paths), about, reference, rows, paths)
 
 
 def _write_small(sources: _Sources, folder: Path) -> None:
@@ -145,15 +145,14 @@ def _write_small(sources: _Sources, folder: Path) -> None:
 
 
 def _write_models(sources: _Sources, formats: Sequence[str], params: Params, folder: Path) -> None:
-    paths, head = sources.paths, sources.reference.head
-    content = (paths.backbone / "backbone.tflite").read_bytes()
+    head, content = sources.reference.head, sources.network.tflite.read_bytes()
     _write_tflite(tflite.classifier(content, head), sources, folder / FILES["float32"])
     if "float16" in formats:
         graph = tflite.classifier(content, head)
         graph.halve()
         _write_tflite(graph, sources, folder / FILES["float16"])
-    module = graphs.tensorflow().saved_model.load(str(paths.backbone / "saved_model"))
-    looks_at = saved_model.Input(sources.backbone["image_size"], sources.about["input"]["aspect"])
+    module = graphs.tensorflow().saved_model.load(str(sources.network.saved_model))
+    looks_at = saved_model.Input(sources.network.about["image_size"], sources.about["input"]["aspect"])
     saved_model.write(folder / "saved_model", module, head, looks_at, folder / metadata.LABELS_FILE)
     if "int8" in formats:
         rows = sources.side("train", params.representative)
@@ -170,9 +169,9 @@ def _write_tflite(graph: Graph, sources: _Sources, target: Path) -> None:
     labels = [spec["label"] for spec in sources.about["classes"]]
     about = metadata.About(
         name=f"imageloom {sources.about['recipe']}",
-        description=f"Image classifier of {len(labels):,} classes on {sources.backbone['module']}.",
-        licence=sources.backbone["licence"] or "",
-        size=sources.backbone["image_size"],
+        description=f"Image classifier of {len(labels):,} classes on {sources.network.about['module']}.",
+        licence=sources.network.about["licence"] or "",
+        size=sources.network.about["image_size"],
     )
     graph.add_metadata(metadata.NAME, metadata.metadata(about))
     target.write_bytes(metadata.with_labels(graph.to_bytes(), labels))
@@ -213,7 +212,7 @@ def _describe(sources: _Sources, measures: dict[str, check.Measure], folder: Pat
     digests = {
         path.relative_to(folder).as_posix(): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()
     }
-    about, backbone = sources.about, sources.backbone
+    about, backbone = sources.about, sources.network.about
     temperature = about["calibration"]["temperature"]
     formats = {}
     for name, found in measures.items():

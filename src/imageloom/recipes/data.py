@@ -1,6 +1,7 @@
 """What recipes are trained on, and what they give."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ class Data:
         classes: int[N], class numbers.
         groups: N names; pictures with the same are near duplicates. Each is a group of its own if not given.
         views: float32[N, D] each, other looks at the same pictures, such as mirrored: to train on, not to answer by.
+        files: N pictures, for recipes that look at pixels.
     """
 
     features: np.ndarray
     classes: np.ndarray
     groups: np.ndarray = field(default_factory=lambda: np.empty(0, str))
     views: tuple[np.ndarray, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.groups):
@@ -35,6 +38,7 @@ class Data:
             np.concatenate([self.classes, other.classes]),
             np.concatenate([self.groups, other.groups]),
             tuple(np.concatenate(pair) for pair in zip(self.views, other.views, strict=True)),
+            self.files + other.files,
         )
 
 
