@@ -90,6 +90,7 @@ def save(module: Any, target: Path, signatures: Any = None) -> None:
 def to_tflite(concrete: Any, module: Any) -> bytes:
     """The float32 TFLite model of a concrete function whose variables `module` holds."""
     converter = tensorflow().lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    converter.experimental_lower_to_saved_model = False  # it would write and read one only to convert the same graph
     with no_native_stderr():
         return bytes(converter.convert())
 

@@ -14,8 +14,10 @@ from imageloom.errors import DataError
 from imageloom.features import FeatureStore, key
 from imageloom.files import Paths
 from imageloom.params import ClassSpec, StageParams
-from imageloom.recipes import classifier, registry
+from imageloom.recipes import classical, classifier, registry
+from imageloom.recipes.classical import ClassicalParams
 from imageloom.recipes.classifier import Classifier
+from imageloom.recipes.cnn import CnnParams
 from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.dense import HeadParams
 from imageloom.recipes.distribution import Team
@@ -33,11 +35,14 @@ class Params(StageParams):
     recipe: registry.Name = Field(
         default="probe",
         description="`probe`: logistic regression on the features; `head`: a dense layer on them, epoch by epoch; "
-        "`finetune`: the network itself trained further",
+        "`classical`: trees, neighbours, support vectors, clusters, on features or pixels; "
+        "`finetune`: the network itself trained further; `cnn`: a small network from scratch",
     )
     probe: ProbeParams = Field(default=ProbeParams(), description="the probe's own parameters")
     head: HeadParams = Field(default=HeadParams(), description="the head's own parameters")
+    classical: ClassicalParams = Field(default=ClassicalParams(), description="the classical methods' own parameters")
     finetune: FinetuneParams = Field(default=FinetuneParams(), description="the fine-tuning's own parameters")
+    cnn: CnnParams = Field(default=CnnParams(), description="the small network's own parameters")
     known: RejectionParams = Field(default=RejectionParams(), description="which pictures are answered as known")
 
 
@@ -59,6 +64,10 @@ def run(settings: Params, paths: Paths) -> None:
         if settings.recipe in registry.NETWORKS:
             fitted, sides = _train_network(settings, (classes, sides), table, paths, folder)
         else:
+            if settings.recipe == "classical" and classical.write_network(
+                settings.classical, network.own(folder).folder
+            ):
+                sides = _embedded(classes, table, paths, folder)
             recipe = registry.RECIPES[settings.recipe]
             fitted = recipe(sides["train"], sides["validation"], len(classes), own)
         found = classifier.complete(fitted, sides["train"], sides["validation"], settings.known)
@@ -125,14 +134,13 @@ def _train_network(
         What stands on the new features, and the pictures with these.
     """
     classes, sides = given
-    own, made_by = network.own(folder), network.pretrained(paths).features.made_by()
+    own = network.own(folder)
     with Live(paths) as live:
         workshop = _workshop(paths, own.saved_model, live)
         train = registry.NETWORKS[settings.recipe]
         made = train(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe), workshop)
     backbone_files.complete(own.folder, made.about)
-    own.embed({row["id"]: paths.raw / row["path"] for row in table.to_pylist()}, made_by)
-    sides = _sides(table, classes, own.features, paths)
+    sides = _embedded(classes, table, paths, folder)
     fresh = made.head.probabilities(sides["validation"].features)
     return Fitted(made.head, fresh, made.history, made.chosen, training=made.training), sides
 
@@ -151,6 +159,14 @@ def _workshop(paths: Paths, target: Path, live: Live) -> Workshop:
     return Workshop(pretrained, pretrained.features.made_by()["aspect"], target, _kept(paths), live.tell)
 
 
+def _embedded(classes: list[ClassSpec], table: Any, paths: Paths, folder: Path) -> dict[str, Data]:
+    """The pictures, with the features that the network in the classifier's folder gives of them, which are stored."""
+    own = network.own(folder)
+    pictures = {row["id"]: paths.raw / row["path"] for row in table.to_pylist()}
+    own.embed(pictures, network.pretrained(paths).features.made_by())
+    return _sides(table, classes, own.features, paths)
+
+
 def _kept(paths: Paths) -> Path:
     """Where a training that takes long keeps what it goes on from when it is killed."""
     return paths.classifier.with_name(".classifier.training")
@@ -158,7 +174,8 @@ def _kept(paths: Paths) -> Path:
 
 def _say(fitted: Fitted, found: Classifier, sides: dict[str, Data], settings: Params) -> None:
     row = next(row for row in fitted.history if row["chosen"])
-    chosen = ", ".join(f"{name} = {value:g}" for name, value in fitted.chosen.items())
+    told = {name: value if isinstance(value, str) else f"{value:g}" for name, value in fitted.chosen.items()}
+    chosen = ", ".join(f"{name} = {value}" for name, value in told.items())
     console.say(
         f"train: {settings.recipe} on {len(sides['train'].classes):,} pictures, {chosen}; "
         f"{row['validation_accuracy']:.1%} right on {len(sides['validation'].classes):,} validation pictures"

@@ -140,6 +140,23 @@ def test_accuracy_on_copies_of_one_picture_is_that_of_one_picture():
     assert (found.low, found.high) == pytest.approx(metrics.wilson(1.0, 1))
 
 
+def test_two_shares_differ_by_chance_as_scipy_says():
+    from scipy.stats import fisher_exact
+
+    for first, second in [
+        ((3, 10), (9, 10)),
+        ((0, 5), (5, 5)),
+        ((4, 4), (300, 400)),
+        ((7, 14), (14, 28)),
+        ((1, 1), (1, 1)),
+    ]:
+        table = [[hits, number - hits] for hits, number in (first, second)]
+        assert metrics.fisher(first, second) == pytest.approx(fisher_exact(table).pvalue, rel=1e-9)
+    assert metrics.fisher((90_000, 100_000), (90_500, 100_000)) == pytest.approx(
+        fisher_exact([[90_000, 10_000], [90_500, 9_500]]).pvalue, rel=1e-6
+    )
+
+
 def test_chances_of_several_tests_are_raised_as_in_holms_paper():
     assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert metrics.holm([0.6, 0.9]) == [1, 1]

@@ -162,6 +162,29 @@ def holm(chances: Sequence[float]) -> list[float]:
     return found.tolist()
 
 
+def fisher(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """How likely two shares lie so far apart by chance: Fisher's exact test, two-sided.
+
+    It is `scipy.stats.fisher_exact`, whose import alone takes longer than all else that is measured here.
+
+    Args:
+        first: Hits, and out of how many.
+        second: The same of the others.
+    """
+    from scipy.special import gammaln
+
+    def ways(number: int, chosen: np.ndarray) -> np.ndarray:
+        return gammaln(number + 1) - gammaln(chosen + 1) - gammaln(number - chosen + 1)
+
+    (hits, number), (other_hits, other) = first, second
+    both = hits + other_hits
+    possible = np.arange(max(0, both - other), min(number, both) + 1)
+    chances = ways(number, possible) + ways(other, both - possible)
+    chances = np.exp(chances - chances.max())
+    as_rare = chances <= chances[possible == hits] * (1 + 1e-7)  # equal ones differ by rounding
+    return float(chances[as_rare].sum() / chances.sum())
+
+
 def majority_baseline(train: np.ndarray, test: np.ndarray) -> float:
     """Accuracy on the test pictures of always answering the class that is commonest in training."""
     return float((test == np.bincount(train).argmax()).mean())

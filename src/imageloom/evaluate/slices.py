@@ -112,15 +112,12 @@ def cut(rows: Sequence[dict[str, Any]], right: np.ndarray, groups: np.ndarray, c
 
 
 def _chance(right: np.ndarray, groups: np.ndarray, part: np.ndarray) -> float:
-    """How likely a part and the rest are so far apart if they are not different: Fisher's exact test, two-sided."""
-    from scipy.stats import fisher_exact
-
+    """How likely a part and the rest are so far apart if they are not different."""
     table = []
     for rows in (part, ~part):
         number = metrics.trials(right[rows], groups[rows])
-        hits = round(number * float(right[rows].mean()))
-        table.append([hits, round(number) - hits])
-    return float(fisher_exact(table).pvalue)
+        table.append((round(number * float(right[rows].mean())), round(number)))
+    return metrics.fisher(*table)
 
 
 def host(url: str | None) -> str | None:

@@ -5,22 +5,19 @@ It begins where the recipe `probe` ends, since a last layer that knows nothing w
 learn more slowly than late ones (Howard and Ruder 2018, arXiv:1801.06146), and pictures are altered anew in each epoch.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from imageloom import files, graphs
+from imageloom import graphs
 from imageloom.backbone_files import About
 from imageloom.errors import ModelError
 from imageloom.network import Network
 from imageloom.recipes import augment, epochs, pixels, probe
-from imageloom.recipes.checkpoints import Checkpoints
+from imageloom.recipes.checkpoints import Checkpoints, digest
 from imageloom.recipes.data import Data
 from imageloom.recipes.distribution import Team
 from imageloom.recipes.epochs import EpochParams, Held, Net, Training
@@ -68,7 +65,7 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
     """
     team, about = Team(params.strategy), workshop.pretrained.about
     strategy = team.strategy  # before all else that is done with TensorFlow
-    key = _key(train, validation, params, workshop)
+    key = digest((train, validation), params, workshop, _CODE)
     checkpoints = Checkpoints(workshop.kept, key, team.is_chief)
     standard = _steady(Standard.of(train.features))
     with strategy.scope():
@@ -154,15 +151,3 @@ def _mixed(params: FinetuneParams) -> bool:
     if mixed:
         tf.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
     return mixed
-
-
-def _key(train: Data, validation: Data, params: FinetuneParams, workshop: Workshop) -> str:
-    """Digest of what decides the weights that come out."""
-    pictures = [
-        [file.name, int(number)]
-        for data in (train, validation)
-        for file, number in zip(data.files, data.classes, strict=True)
-    ]
-    code = [files.sha256(Path(str(module.__file__))) for module in _CODE]
-    content = [params.model_dump(), workshop.pretrained.about, workshop.aspect, pictures, code]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
