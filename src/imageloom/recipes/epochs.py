@@ -33,8 +33,8 @@ class EpochParams(StageParams):
     """How a network is trained, whatever it is."""
 
     epochs: int = Field(default=8, ge=1, description="times that every training picture is looked at, at most")
-    batch_size: int = Field(default=32, ge=1, description="pictures of a step")
-    learning_rate: PositiveFloat = Field(default=0.001, description="the highest, of the last layer")
+    batch_size: int = Field(default=16, ge=1, description="pictures of a step")
+    learning_rate: PositiveFloat = Field(default=0.0002, description="the highest, of the last layer")
     schedule: Schedule = Field(
         default="one_cycle", description="how the rate goes: `one_cycle` up and down, `cosine` down, or `constant`"
     )
