@@ -16,6 +16,7 @@ GROUND |= {
     "jpeg_scans",
     "card",
     "decisions",
+    "estimator",
     "heatmap",
     "ood",
     "schema",
