@@ -3,6 +3,8 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c 'import sys; print(sys.executable) if (3,11) <= sys.version_info < (3,14) else None' 2>/dev/null)))
 BIN := $(CURDIR)/.venv/bin
 STAMP := .venv/.installed
+# In two processes: each file as a whole in one of them, in the order that tests/conftest.py gives them.
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 PORT ?= 8090
 
 export PATH := $(BIN):$(PATH)
@@ -28,10 +30,12 @@ run: $(STAMP)
 	@imageloom summary
 
 test: $(STAMP) browser lint
-	@pytest
+	@$(PYTEST) -m "not alone"
+	@pytest -m alone
 
 test-unit: $(STAMP)
-	@pytest -m "not slow"
+	@$(PYTEST) -m "not slow and not alone"
+	@pytest -m "alone and not slow"
 
 # What `make test` runs in a shortened form, at full length.
 torture: $(STAMP)

@@ -5,20 +5,27 @@ import importlib
 import io
 import json
 import shutil
+import subprocess
+import sys
+import urllib.request
+import zipfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import servers
 import yaml
 from closure import ROOT
-from PIL import Image
+from PIL import Image, ImageDraw
+from test_serve_http import form
 
 from imageloom import cli, images, params, tables
 from imageloom.cli import STAGES
 from imageloom.params import ClassSpec
 
 EXAMPLES = sorted((ROOT / "examples").iterdir())
+WORDS = ("Invoice", "2026", "total", "amount", "due", "within", "thirty", "days", "of", "receipt")
 TO_EVALUATE = ("scrape", "embed", "clean", "split", "train", "evaluate")
 
 
@@ -113,3 +120,55 @@ def test_sixty_photographs_are_enough_to_start_with(tiles_backbone, tmp_path):
         assert Counter(row["actual"] for row in csv.DictReader(file)) == {"beer": 6, "wings": 6}
     assert images.inspect((root / "reports/figures/predictions.png").read_bytes()).width > 300
     assert (root / "models/classifier/labels.txt").read_text(encoding="utf-8") == "🍺 beer\n🍗 wings\n"
+
+
+def sign(photograph: np.ndarray, number: int) -> bytes:
+    """A piece of a photograph with printed words across it, half of them wider than 1.5 times their height."""
+    picture = Image.open(io.BytesIO(piece(photograph, number))).resize((400, 300 if number % 2 else 160))
+    draw, random = ImageDraw.Draw(picture), np.random.default_rng(number)
+    for line in range(7):
+        words = " ".join(random.choice(WORDS, 6))
+        draw.rectangle((0, 40 * line, 400, 40 * line + 30), fill="white")
+        draw.text((4, 40 * line), words, fill="black", font_size=26)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def test_two_folders_become_a_model_for_a_phone_and_a_server_that_takes_zip_files(tiles_backbone, tmp_path, capfd):
+    root = copied("text-or-not", tmp_path / "text", tiles_backbone)
+    pictures = root / "data" / "pictures"
+    for name, make in (("notext", piece), ("text", sign)):
+        (pictures / name).mkdir(parents=True)
+        for number in range(40):
+            (pictures / name / f"{number}.jpg").write_bytes(make(photographs()[number % 2], number))
+    metrics = run(root)
+    assert metrics["accuracy"] >= 0.85
+    # In a process of its own, as under DVC: TensorFlow would stay in this one.
+    subprocess.run([sys.executable, "-m", "imageloom.cli", "export", "-C", str(root)], check=True, capture_output=True)
+    model = root / "models" / "export"
+    assert (model / "labels.txt").read_text(encoding="utf-8") == "notext\ntext\n"
+    assert (model / "saved_model" / "saved_model.pb").exists()
+    fresh = tmp_path / "new ☀.jpg"
+    fresh.write_bytes(sign(photographs()[0], 1001))
+    capfd.readouterr()
+    for file in ("model.tflite", "model_int8.tflite"):
+        assert cli.main(["predict", "--top", "5", "--model", str(model / file), str(fresh)]) == 0
+        assert capfd.readouterr().out.splitlines()[0].endswith(": text")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.write(fresh, fresh.name)
+        zipped.writestr("b.jpg", piece(photographs()[1], 1003))
+    with servers.serving(model) as (address, _):
+        body, content_type = form(("upload", "all.zip", archive.getvalue()))
+        reply = urllib.request.urlopen(
+            urllib.request.Request(f"{address}/classify", body, {"Content-Type": content_type})
+        )
+        answer = json.load(reply)
+    assert {name: told["preds"][0]["tagName"] for name, told in answer.items()} == {
+        fresh.name: "text",
+        "b.jpg": "notext",
+    }
+    shares = [one["probability"] for one in answer[fresh.name]["preds"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=1e-5)

@@ -11,6 +11,7 @@ from imageloom.cli import COMMANDS, STAGES
 
 GROUND = {"errors", "params", "files", "images", "engine", "tables", "console", "quiet", "graphs", "features"}
 GROUND |= {
+    "fonts",
     "arrays",
     "backbone_files",
     "jpeg_scans",
@@ -32,7 +33,7 @@ GROUND |= {
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
 STAGE_MODULES = {module.removeprefix("imageloom.") for module in STAGES.values()}
 GROUND |= {"web", "web.problems", "web.sockets"}
-CLIENTS = {"compare", "predict", "predictor", "review", "runtimes", "serving", "summary"}
+CLIENTS = {"compare", "predict", "predictor", "rank", "review", "runtimes", "serving", "summary"}
 
 
 def name_of(path) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,10 @@ def load(outcome: Outcome, choice: Choice, paths: Paths) -> list[Picture]:
     return list(map_ordered(make, choice.rows, cores()))
 
 
-def thumbnails(outcome: Outcome, rows: Sequence[int], paths: Paths) -> Iterator[np.ndarray]:
+def thumbnails(outcome: Outcome, rows: Iterable[Mapping[str, Any]], paths: Paths) -> Iterator[np.ndarray]:
     """What the network was shown of some pictures, uint8[T, T, 3] with T = THUMBNAIL; grey for one that is gone."""
     for row in rows:
-        pixels = _read(paths.raw / outcome.rows[row]["path"], THUMBNAIL, outcome.about["input"]["aspect"])
+        pixels = _read(paths.raw / row["path"], THUMBNAIL, outcome.about["input"]["aspect"])
         yield np.full((THUMBNAIL, THUMBNAIL, 3), _MISSING, np.uint8) if pixels is None else pixels
 
 
