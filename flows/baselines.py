@@ -11,6 +11,7 @@ repro`.
 import argparse
 import fcntl
 import importlib.util
+import os
 import shlex
 import shutil
 import signal
@@ -177,7 +178,8 @@ def _copy() -> Iterator[Path]:
             with suppress(FileNotFoundError):
                 shutil.copyfile(PROJECT / ".dvc" / "config.local", project / ".dvc" / "config.local")
             _, said = _dvc(PROJECT, "cache", "dir")
-            _dvc(project, "cache", "dir", "--local", said[-1])
+            # Named from the copy: DVC cannot write an address into its settings that holds more than ASCII.
+            _dvc(project, "cache", "dir", "--local", os.path.relpath(said[-1], project))
             _dvc(project, "checkout", "--quiet", *GIVEN)
             yield project
         finally:

@@ -128,7 +128,7 @@ def sign(photograph: np.ndarray, number: int) -> bytes:
     draw, random = ImageDraw.Draw(picture), np.random.default_rng(number)
     for line in range(7):
         words = " ".join(random.choice(WORDS, 6))
-        draw.rectangle((0, 40 * line, 400, 40 * line + 30), fill="white")
+        draw.rectangle((0, 40 * line, 400, 40 * line + 36), fill="white")
         draw.text((4, 40 * line), words, fill="black", font_size=26)
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=90)
