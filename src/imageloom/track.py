@@ -26,7 +26,7 @@ from imageloom import console, cost, files, mlflow_store, params, results, revis
 from imageloom.errors import ImageloomError
 from imageloom.files import Paths
 from imageloom.params import StageParams
-from imageloom.predictor import Predictor
+from imageloom.predictor import of_folder
 
 # MLflow's own limits, with which it refuses or cuts what is sent.
 MAX_VALUE = 6000  # characters of a parameter's value
@@ -35,6 +35,7 @@ METRICS_PER_BATCH = 1000
 
 # What the logged model needs to predict; its versions are those that made it.
 REQUIREMENTS = ("ai-edge-litert", "numpy", "pandas", "pillow")
+OF_ESTIMATORS = ("scikit-learn", "skops")
 
 # A larger picture is no example: MLflow keeps it twice, as text.
 MAX_EXAMPLE_BYTES = 2_000_000
@@ -78,6 +79,7 @@ class Result:
         costs: Metrics of the machine that ran it, which are not part of what the result is known by.
         artifacts: Files, each with the folder it goes to in the run.
         labels: The classes as people read them, in the order of the model's outputs.
+        needed: The packages with which the model predicts.
         example: Bytes of a test picture, None where none is at hand.
         name: Of the run.
     """
@@ -88,6 +90,7 @@ class Result:
     tags: dict[str, str]
     artifacts: list[tuple[Path, str]]
     labels: tuple[str, ...]
+    needed: tuple[str, ...]
     example: bytes | None
     name: str
 
@@ -203,7 +206,7 @@ def data_digest(rows: Iterable[tuple[str, str]]) -> str:
 def _result(settings: Params, paths: Paths, name: str | None, costs: dict[str, float]) -> Result:
     scores = results.metrics(paths)
     split = tables.read(paths.split, tables.SPLIT, "split").select(["id", "class", "path", "side"]).to_pylist()
-    predictor = Predictor(paths.export)
+    predictor = of_folder(paths.export)
     flat = _flatten(params.load_all(paths.params))
     if "track.tracking_uri" in flat:
         flat["track.tracking_uri"] = mlflow_store.without_secrets(settings.tracking_uri)
@@ -212,6 +215,7 @@ def _result(settings: Params, paths: Paths, name: str | None, costs: dict[str, f
     flat["model.version"] = predictor.version
     metrics = _metrics(scores) | _cleaning(results.cleaning(paths))
     tags = {**revision.tags(paths.root), "imageloom.result": _digest([flat, metrics])}
+    needed = REQUIREMENTS + (OF_ESTIMATORS if predictor.card.usual_format == "skops" else ())
     test = [path for row in split if row["side"] == "test" and (path := paths.raw / row["path"]).is_file()]
     return Result(
         flat,
@@ -220,6 +224,7 @@ def _result(settings: Params, paths: Paths, name: str | None, costs: dict[str, f
         tags,
         _artifacts(settings, paths),
         predictor.labels,
+        needed,
         _example(test),
         name or f"{metrics['accuracy']:.3f} {predictor.version}",
     )
@@ -377,7 +382,7 @@ def _log_model(result: Result, settings: Params, paths: Paths) -> str:
         code_paths=[str(Path(__file__).parent)],
         signature=ModelSignature(Schema([ColSpec("binary", "image")]), Schema(outputs)),
         input_example=None if result.example is None else pd.DataFrame({"image": [result.example]}),
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={metadata.version(name)}" for name in result.needed],
         registered_model_name=settings.model_name,
         await_registration_for=0,
     )

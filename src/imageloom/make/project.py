@@ -17,14 +17,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from imageloom import console, files, graphs
+from imageloom import backbone_files, console, files, graphs
 from imageloom.backbone import checkpoint, hub, mobilenet_v2, stage
 from imageloom.errors import ImageloomError
 from imageloom.files import Paths
 
 _LENGTH = 16  # of a digest's 64 characters: no two of a billion folders share them
 
-_CODE = (checkpoint, graphs, hub, mobilenet_v2, stage)  # what a network is made by
+_CODE = (backbone_files, checkpoint, graphs, hub, mobilenet_v2, stage)  # what a network is made by
 
 
 def default_cache() -> Path:
