@@ -51,9 +51,16 @@ class Entry:
             KeyError: Another program logged it.
         """
         of = run.metrics
-        costs = (of.get(name) for name in ("milliseconds_per_picture", "model_megabytes", "training_seconds"))
-        interval = (of["accuracy_low"], of["accuracy_high"])
-        return cls(run.name, of["accuracy"], interval, of["macro_f1"], *costs, run.params.get("data.digest", ""))
+        return cls(
+            name=run.name,
+            accuracy=of["accuracy"],
+            interval=(of["accuracy_low"], of["accuracy_high"]),
+            macro_f1=of["macro_f1"],
+            milliseconds=of.get("milliseconds_per_picture"),
+            megabytes=of.get("model_megabytes"),
+            seconds=of.get("training_seconds"),
+            pictures=run.params.get("data.digest", ""),
+        )
 
     def cells(self) -> list[str]:
         """As `HEADER` names them."""

@@ -194,7 +194,7 @@ class Graph:
             width, channels = shape[-2:]
             for place, index in enumerate(operator.inputs):
                 values = self.constant(index)
-                if values is not None and values.size == channels < _NARROW and values.shape[-1] == channels:
+                if values is not None and values.size == channels < _NARROW and values.shape[-1:] == (channels,):
                     row = np.tile(values.reshape(1, 1, 1, channels), (1, 1, width, 1))
                     operator.inputs[place] = self.add_constant(f"row_{index}", row)
 

@@ -215,7 +215,6 @@ def _result(settings: Params, paths: Paths, name: str | None, costs: dict[str, f
     flat["model.version"] = predictor.version
     metrics = _metrics(scores) | _cleaning(results.cleaning(paths))
     tags = {**revision.tags(paths.root), "imageloom.result": _digest([flat, metrics])}
-    needed = REQUIREMENTS + (OF_ESTIMATORS if predictor.card.usual_format == "skops" else ())
     test = [path for row in split if row["side"] == "test" and (path := paths.raw / row["path"]).is_file()]
     return Result(
         flat,
@@ -224,7 +223,7 @@ def _result(settings: Params, paths: Paths, name: str | None, costs: dict[str, f
         tags,
         _artifacts(settings, paths),
         predictor.labels,
-        needed,
+        REQUIREMENTS + (OF_ESTIMATORS if predictor.card.usual_format == "skops" else ()),
         _example(test),
         name or f"{metrics['accuracy']:.3f} {predictor.version}",
     )

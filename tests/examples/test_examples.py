@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import servers
 import yaml
 from closure import ROOT
 from PIL import Image, ImageDraw
-from served import serving_model
 from test_serve_http import form
 
 from imageloom import cli, images, params, tables
@@ -159,7 +159,7 @@ def test_two_folders_become_a_model_for_a_phone_and_a_server_that_takes_zip_file
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.write(fresh, fresh.name)
         zipped.writestr("b.jpg", piece(photographs()[1], 1003))
-    with serving_model(model) as (address, _):
+    with servers.serving(model) as (address, _):
         body, content_type = form(("upload", "all.zip", archive.getvalue()))
         reply = urllib.request.urlopen(
             urllib.request.Request(f"{address}/classify", body, {"Content-Type": content_type})

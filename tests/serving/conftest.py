@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from served import serving_model
+import servers
 
 
 @pytest.fixture(scope="session")
 def serving():
     """Starts `imageloom serve` for a model folder on a free port; gives its address and its process."""
-    return serving_model
+    return servers.serving
 
 
 @pytest.fixture(scope="session")
 def address(exported_model: Path) -> Iterator[str]:
     """Where the model of `exported_model` is served."""
-    with serving_model(exported_model, "--threads", "2") as (url, _):
+    with servers.serving(exported_model, "--threads", "2") as (url, _):
         yield url
 
 

@@ -18,7 +18,7 @@ class AugmentParams(StageParams):
 
     flip: Literal["none", "horizontal", "both"] = Field(
         default="horizontal",
-        description="`horizontal` swaps left and right in half of the looks; `both` top and bottom too; not for letters",
+        description="`horizontal` swaps left and right in half of them; `both` top and bottom too; not for letters",
     )
     crop: float = Field(default=0.15, ge=0, le=0.8, description="share of a side that is cut off, anywhere")
     rotation: float = Field(default=8, ge=0, le=180, description="degrees, both ways")

@@ -1,4 +1,4 @@
-"""`imageloom serve` in a process of its own."""
+"""A server of the real command in a process of its own, for tests of it and of what it shows beside."""
 
 import re
 import signal
@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 @contextmanager
-def serving_model(model: Path, *options: str, cwd: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
-    """Serves a model on a free port while the block runs; gives the address and the process."""
+def serving(model: Path, *options: str, cwd: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Starts `imageloom serve` for a model folder on a free port; gives its address and its process."""
     command = [sys.executable, "-m", "imageloom.cli", "serve", "--port", "0", "--model", str(model), *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", cwd=cwd)
     try:
