@@ -274,7 +274,7 @@ def _git(*words: str) -> str:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
+    raise SystemExit(143)
 
 
 def _say(line: str) -> None:

@@ -1,6 +1,8 @@
 """Each params file in examples/ does what its page says, on small real pictures."""
 
+import copy
 import csv
+import functools
 import importlib
 import io
 import json
@@ -12,6 +14,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import dealer_site
 import numpy as np
 import pytest
 import servers
@@ -172,3 +175,36 @@ def test_two_folders_become_a_model_for_a_phone_and_a_server_that_takes_zip_file
     shares = [one["probability"] for one in answer[fresh.name]["preds"]]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_dealer_s_lists_become_a_forest_on_grey_pixels_that_answers_in_chinese(site, tiles_backbone, tmp_path):
+    dealer_site.dealer(site)
+    allowed = {"allow_hosts": ["127.0.0.1"], "backoff": 0.01}
+    root = copied("excavators", tmp_path / "挖掘机", tiles_backbone, **allowed)
+    path = root / "params.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("https://dealer.example", site.address), encoding="utf-8")
+    metrics = run(root)
+    assert metrics["accuracy"] >= 0.6  # by chance: 0.125
+    assert sum(metrics["pictures"]["train"].values()) + sum(metrics["pictures"]["validation"].values()) <= 150
+    assert "三一重工" in (root / "reports" / "index.html").read_text(encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "imageloom.cli", "export", "-C", str(root)], check=True, capture_output=True)
+    fresh = [(brand, dealer_site.machine(brand, 1000 + number)) for brand in dealer_site.BRANDS for number in range(4)]
+    with servers.serving(root / "models" / "export") as (address, _):
+        right = 0
+        for brand, data in fresh:
+            with urllib.request.urlopen(f"{address}/predict", data) as reply:
+                right += json.load(reply)["label"] == dealer_site.BRANDS[brand][0]
+    assert right >= 16
+
+
+def test_every_entry_of_an_example_s_list_can_be_set():
+    for path in [*ROOT.glob("examples/*/baselines.yaml"), ROOT / "baselines.yaml"]:
+        base = yaml.safe_load((path.parent / "params.yaml").read_text(encoding="utf-8"))
+        for sets in yaml.safe_load(path.read_text(encoding="utf-8")).values():
+            sections = copy.deepcopy(base)
+            for key, value in sets.items():
+                *way, last = key.split(".")
+                if way:
+                    functools.reduce(lambda part, name: part.setdefault(name, {}), way, sections)[last] = value
+            for name in ("backbone", "embed", "train", "evaluate", "export"):
+                importlib.import_module(STAGES[name]).Params(**sections[name])
