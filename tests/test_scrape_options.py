@@ -135,7 +135,7 @@ def test_the_report_of_a_crawl_that_did_not_end_says_so_and_gives_no_advice(
     before = files(folder)
     assert asked(folder, "--report") == 0
     said = capsys.readouterr().out
-    assert said.endswith("the last crawl did not end: 4 addresses are done, `imageloom scrape` goes on with the rest\n")
+    assert said.endswith("the last crawl did not end: after 4 addresses, `imageloom scrape` goes on with the rest\n")
     assert "starved" not in said
     assert files(folder) == before
     assert scrape(folder) == 0

@@ -31,7 +31,7 @@ from imageloom.fetch.ending import told, until_terminated
 from imageloom.fetch.forgotten import Forgotten, erase
 from imageloom.fetch.http import Limits
 from imageloom.fetch.ledger import Ledger, Row, sweep, tell_resumed
-from imageloom.fetch.netguard import allowance
+from imageloom.fetch.netguard import AllowanceError, allowance
 from imageloom.fetch.report import changes, say_changes, say_report, summarise
 from imageloom.fetch.status import Status
 from imageloom.fetch.store import Store
@@ -47,7 +47,10 @@ _PIXELS = 100_000  # of a side; images.MAX_PIXELS allows no picture that is larg
 
 
 def _allowance(text: str) -> str:
-    allowance(text)
+    try:
+        allowance(text)
+    except AllowanceError as fault:
+        raise PydanticCustomError("allowance", str(fault), {"hint": fault.hint}) from None
     return text
 
 
@@ -266,7 +269,8 @@ def _crawl(job: _Job) -> None:
             with suppress(ImageloomError):  # where nothing can be written, what was noted until a moment before is
                 _break_off(ledger, job)
             raise
-        say(f"scrape: {crawl.listed:,} addresses in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
+        listed = counted(crawl.listed, "address", "addresses")
+        say(f"scrape: {listed} in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
         _conclude(crawl, ledger, job)
 
 
@@ -297,7 +301,8 @@ def _break_off(ledger: Ledger, job: _Job) -> None:
     if not done:
         ledger.remove()
         return
-    say(f"scrape: broken off when {done:,} addresses were done; `imageloom scrape` goes on with the rest")
+    after = counted(done, "address", "addresses")
+    say(f"scrape: broken off after {after}; `imageloom scrape` goes on with the rest")
     _export(ledger, job)
 
 
@@ -317,7 +322,7 @@ def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
         diff = changes(ledger)
         files.write_json(job.paths.reports / "scrape" / "diff.json", diff)
         say_changes(diff)
-    verdict.warn_of_losses(ledger, job.classes, job.sources if not job.statuses and not crawl.faults else [])
+    verdict.warn_of_losses(ledger, job.classes, job.sources if not job.statuses else [])
     for fault in crawl.faults[1:]:
         warn(fault.message)
     try:

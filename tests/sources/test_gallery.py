@@ -95,7 +95,7 @@ def test_dead_pages_below_a_list_are_told_and_hide_no_others(site: Any, capsys: 
     site.routes["/last"] = b"<img class=full src=/last.jpg>"
     assert names(listing(entry, CATS)) == [*(f"{n}.jpg" for n in range(20)), "last.jpg"]
     warning = capsys.readouterr().err
-    assert "20 followed links are dead, such as" in warning
+    assert "dead: 20 followed links, such as" in warning
     assert "HTTP 404" in warning
 
 

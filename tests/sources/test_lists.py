@@ -103,7 +103,7 @@ def test_rows_of_other_classes_are_left_out_and_told(tmp_path: Path, capsys: Any
     write(tmp_path / "all.csv")
     found = listing(urls("all.csv"), Context(tmp_path, ("dgo", "猫"), "here"))
     assert [candidate.class_name for candidate in found] == ["猫", "猫"]
-    assert "1 rows of classes that params.yaml does not list are left out, such as 'dog' (did you mean 'dgo'?)" in (
+    assert "left out, of classes that params.yaml does not list: 1 row, such as 'dog' (did you mean 'dgo'?)" in (
         capsys.readouterr().err
     )
 

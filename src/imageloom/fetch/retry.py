@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import PrivateAttr
 
-from imageloom.console import warn
+from imageloom.console import counted, warn
 from imageloom.errors import ImageloomError
 from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.status import GOOD, Status
@@ -38,7 +38,8 @@ class Retry(Source):
             else:
                 left += 1
         if left:
-            warn(f"{left:,} addresses are asked by a crawl only: they stand in archives or storages")
+            what = counted(left, "address", "addresses")
+            warn(f"left to the next crawl: {what} in archives or storages")
 
 
 def statuses(text: str | None) -> list[Status]:
