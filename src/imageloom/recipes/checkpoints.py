@@ -1,5 +1,6 @@
 """What a training that was killed goes on from: all that it has learnt, after each epoch, in files written whole."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -9,6 +10,26 @@ from typing import Any
 import numpy as np
 
 from imageloom import arrays, files
+from imageloom.params import StageParams
+from imageloom.recipes.data import Data
+from imageloom.recipes.workshop import Workshop
+
+
+def digest(data: Sequence[Data], params: StageParams, workshop: Workshop, code: Sequence[Any]) -> str:
+    """Of all that decides what a training makes, by which it is known again.
+
+    Args:
+        data: The pictures, training before validation.
+        params: Of the recipe.
+        workshop: Where it works.
+        code: Modules that a training which goes on must find unchanged.
+    """
+    pictures = [
+        [file.name, int(number)] for each in data for file, number in zip(each.files, each.classes, strict=True)
+    ]
+    digests = [files.sha256(Path(str(module.__file__))) for module in code]
+    content = [params.model_dump(), workshop.pretrained.about["sha256"], workshop.aspect, pictures, digests]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class Checkpoints:

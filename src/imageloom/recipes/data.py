@@ -57,6 +57,7 @@ class Fitted(Generic[AnyHead]):
             `train_accuracy`, `validation_loss`, `validation_accuracy`, and `chosen`, true in one.
         chosen: What was decided, such as C.
         cross_validated: Whether the head was fitted on validation pictures too.
+        training: Digest by which a training is known that has told of its epochs while it ran; empty of others.
     """
 
     head: AnyHead
@@ -64,6 +65,7 @@ class Fitted(Generic[AnyHead]):
     history: list[dict[str, Any]]
     chosen: dict[str, Any]
     cross_validated: bool = False
+    training: str = ""
 
 
 def measure(probabilities: np.ndarray, classes: np.ndarray, side: str) -> dict[str, float]:

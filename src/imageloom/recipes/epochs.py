@@ -19,7 +19,7 @@ from imageloom.params import StageParams
 from imageloom.recipes.augment import AugmentParams
 from imageloom.recipes.checkpoints import Checkpoints
 from imageloom.recipes.data import measure
-from imageloom.recipes.distribution import Team
+from imageloom.recipes.distribution import Strategy, Team
 from imageloom.recipes.pixels import Batches
 from imageloom.recipes.schedules import Schedule, momenta, rates
 from imageloom.recipes.standard import smoothed
@@ -51,6 +51,10 @@ class EpochParams(StageParams):
     )
     patience: int = Field(
         default=4, ge=0, description="epochs without a lower loss on validation after which it ends; 0 never"
+    )
+    strategy: Strategy = Field(
+        default="none",
+        description="`mirrored`: on all processors for graphics; `multi_worker`: on the machines that TF_CONFIG names",
     )
     augment: AugmentParams = Field(default=AugmentParams(), description="how pictures are altered in each epoch")
     seed: int = Field(default=7, ge=0, description="of the order of the pictures, of dropout and of what is altered")
@@ -117,11 +121,19 @@ class Training:
                 [tf.Variable(tf.zeros(one.shape), trainable=False) for one in self._variables] for _ in range(2)
             ]
         self._state = [*self._variables, *net.states, *self._moments[0], *self._moments[1]]
-        self._take_step = tf.function(self._step, reduce_retracing=True)
-        self._answer = tf.function(self._probabilities, reduce_retracing=True)
+        self._take_step = tf.function(self._step, autograph=False, reduce_retracing=True)
+        self._answer = tf.function(self._probabilities, autograph=False, reduce_retracing=True)
 
-    def run(self, batches: Batches, held: Held, checkpoints: Checkpoints) -> list[dict[str, Any]]:
+    def run(
+        self, batches: Batches, held: Held, checkpoints: Checkpoints, tell: Callable[[dict[str, Any]], None]
+    ) -> list[dict[str, Any]]:
         """Trains, and leaves the network as it was after the epoch with the lowest loss on validation.
+
+        Args:
+            batches: The training pictures.
+            held: The validation pictures.
+            checkpoints: What to go on from, and where to keep what was learnt.
+            tell: Called with the row of each epoch.
 
         Returns:
             A row for each epoch, as `data.Fitted` has them.
@@ -147,7 +159,9 @@ class Training:
                 if _best(history) == epoch:
                     checkpoints.write_best(state)
                 checkpoints.write(state, history)
-                _tell(self._name, row, params.epochs)
+                _say(self._name, row, params.epochs)
+                if self._team.is_chief:
+                    tell(row)
         best = _best(history)
         if self._team.is_chief:
             self._restore(checkpoints.best())
@@ -289,7 +303,7 @@ def _has_stopped(history: Sequence[dict[str, Any]], patience: int) -> bool:
     return bool(patience and history) and len(history) - 1 - _best(history) >= patience
 
 
-def _tell(name: str, row: dict[str, Any], epochs: int) -> None:
+def _say(name: str, row: dict[str, Any], epochs: int) -> None:
     console.say(
         f"train: {name}, epoch {row['step']} of {epochs}: loss {row['train_loss']:.3f}, {row['train_accuracy']:.1%} "
         f"right; on validation {row['validation_loss']:.3f}, {row['validation_accuracy']:.1%}"
