@@ -480,7 +480,7 @@ def test_a_crawl_that_is_broken_off_ends_quickly_and_keeps_what_came(
     stuck.set()
     assert time.monotonic() - start < 3
     assert process.returncode == code
-    assert "broken off when 20 addresses were done; `imageloom scrape` goes on with the rest" in said
+    assert "broken off after 20 addresses; `imageloom scrape` goes on with the rest" in said
     assert "Traceback" not in errors
     rows = manifest(folder)
     assert len(rows) == 20

@@ -170,6 +170,31 @@ def test_what_somebody_forgot_or_dropped_has_not_failed(site: Any, tmp_path: Pat
     assert changes(folder, "dog") == {"unchanged": 1, "failed": 1}
 
 
+def test_what_a_list_holds_does_not_move_the_cursor(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "data/urls").mkdir(parents=True)
+    for name in ("cat", "dog"):
+        (tmp_path / f"data/urls/urls_{name}.txt").write_text("http://\x1b[2Ja/\x1b]0;owned\x07\u202e.jpg\n", "utf-8")
+    folder = project(tmp_path, "  - kind: urls")
+    assert scrape(folder) == 2
+    assert cli.main(["scrape", "--report", "-C", str(folder)]) == 0
+    said = "".join(capsys.readouterr())
+    assert "owned" in said
+    assert not {letter for letter in said if not letter.isprintable()} - {"\n"}
+
+
+def test_max_tells_of_a_source_that_is_dead(site: Any, tmp_path: Path, capsys: Any) -> None:
+    gallery(site, cat={"1.jpg": picture(), "3.jpg": picture("pink")}, dog={"2.jpg": picture("blue")})
+    site.routes["/cat"] = (503, {}, b"")
+    (tmp_path / "data/urls").mkdir(parents=True)
+    for name, number in (("cat", 1), ("dog", 2)):
+        (tmp_path / f"data/urls/urls_{name}.txt").write_text(f"{site.address}/{name}/{number}.jpg\n")
+    folder = project(tmp_path, from_site(site) + "\n  - kind: urls")
+    assert cli.main(["scrape", "--max", "2", "-C", str(folder)]) in (0, 2)
+    assert "answered HTTP 503" in capsys.readouterr().err
+    assert cli.main(["scrape", "--dry-run", "-C", str(folder)]) == 2
+    assert "answered HTTP 503" in capsys.readouterr().err
+
+
 def report(folder: Path, capsys: Any) -> str:
     capsys.readouterr()
     assert cli.main(["scrape", "--report", "-C", str(folder)]) == 0

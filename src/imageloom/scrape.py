@@ -269,8 +269,8 @@ def _crawl(job: _Job) -> None:
             with suppress(ImageloomError):  # where nothing can be written, what was noted until a moment before is
                 _break_off(ledger, job)
             raise
-        listed = counted(crawl.listed, "address", "addresses")
-        say(f"scrape: {listed} in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
+        count = counted(crawl.listed, "address", "addresses")
+        say(f"scrape: {count} in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
         _conclude(crawl, ledger, job)
 
 
@@ -317,6 +317,8 @@ def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
     summarise(ledger)
     if crawl.full and not job.statuses:
         say(f"  --max {job.most:,} is reached: the next `imageloom scrape` goes on with the rest")
+        for fault in crawl.faults:
+            warn(fault.message)
         return
     if not job.statuses:
         diff = changes(ledger)
@@ -351,6 +353,8 @@ def _preview(job: _Job) -> None:
         crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most, refresh=job.refresh)
         asyncio.run(crawl.preview(job.sources, job.limits(), show))
     say(f"scrape: would ask {counted(counts.total(), 'address', 'addresses')}, {counts[False]:,} of them new")
+    for fault in crawl.faults[1:]:
+        warn(fault.message)
     if crawl.faults:
         raise crawl.faults[0]
 

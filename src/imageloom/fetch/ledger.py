@@ -335,7 +335,7 @@ def host(url: str) -> str:
 
 def place(url: str) -> str:
     """What stands for an address in a table of hosts: its host, or in brackets what it is instead."""
-    if url.startswith(("http:", "https:")):
+    if url[:6].lower().startswith(("http:", "https:")):
         return host(url) or "(no host)"
     scheme = url.partition(":")[0] if ":" in url else ""
     return "(files)" if scheme == "file" else f"({scheme.lower() or 'no'} address)"

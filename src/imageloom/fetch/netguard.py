@@ -169,11 +169,11 @@ def inside(address: Address) -> str | None:
 
 
 class AllowanceError(ValueError):
-    """What is no entry of `scrape.allow_hosts`; `hint` says what was meant, where that can be told."""
+    """What is no entry of `scrape.allow_hosts`; `hint` says what was meant, or else what can be written."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or "write it as intranet.example or 10.0.0.0/8 for every port, intranet.example:8000 for one"
 
 
 def allowance(text: str) -> tuple[str | Network, int | None]:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from imageloom.console import columns, counted, say
+from imageloom.console import columns, counted, readable, say
 from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.status import GOOD, Status
 
@@ -55,7 +55,7 @@ def summarise(ledger: Ledger) -> None:
             continue
         say(f"  {cause}, such as:")
         for url, error in ledger.select(f"SELECT url, error {failed} AND {_CAUSE} = ? LIMIT {EXAMPLES}", cause):
-            say(f"    {url}" + (f" ({error})" if error else ""))
+            say(readable(f"    {url}" + (f" ({error})" if error else "")))  # as a list from outside has it
     if causes:
         say("  every address with its status and error is in data/raw/manifest.parquet")
 
@@ -171,5 +171,5 @@ def _say_table(table: list[list[str]], texts: int) -> None:
     """Prints rows of cells: the first `texts` to the left, the numbers to the right."""
     widths = [max(columns(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
-        cells = [(cell, " " * (width - columns(cell))) for cell, width in zip(line, widths, strict=True)]
+        cells = [(readable(cell), " " * (width - columns(cell))) for cell, width in zip(line, widths, strict=True)]
         say("  " + "  ".join(cell + room if n < texts else room + cell for n, (cell, room) in enumerate(cells)))

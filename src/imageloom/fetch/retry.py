@@ -31,8 +31,8 @@ class Retry(Source):
         # Into a list of its own first: the crawl changes the table while this goes through it.
         self._ledger.change(f"CREATE TEMP TABLE again AS {query}", *self._statuses)
         for name, url, kind, page, title, author, licence in self._ledger.select("SELECT * FROM again"):
-            is_file = kind != "archive" and url.startswith("file:")
-            if is_file or url.startswith(("http:", "https:")):
+            is_file = kind == "folder" and url.startswith("file:")  # a list from outside may name any file here
+            if is_file or url[:6].lower().startswith(("http:", "https:")):
                 file = context.root / url.removeprefix("file:") if is_file else None
                 yield Candidate(url, name, kind, page, title, author, licence, file)
             else:

@@ -24,7 +24,7 @@ def warn_of_unnamed(classes: Sequence[str], named: Collection[str]) -> None:
 
 def warn_of_losses(ledger: Ledger, classes: Sequence[str], listed: Sequence[tuple[Source, Context]]) -> None:
     """Says what earlier crawls had and this one, which listed some sources whole, has not: it may be a mistake."""
-    query = """SELECT "class", sum(sha256 IS NOT NULL) FROM now
+    query = """SELECT "class", count(DISTINCT sha256) FROM now
                WHERE used AND (sha256 IS NOT NULL OR change = 'gone') GROUP BY 1"""
     for name, left in ledger.select(query):
         if name not in (*classes, UNLABELLED):
@@ -43,7 +43,7 @@ def check(ledger: Ledger, classes: Sequence[str]) -> None:
     Raises:
         DataError: There are no pictures, or none of a class, or there is one class only.
     """
-    query = 'SELECT "class", count(*) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'
+    query = 'SELECT "class", count(DISTINCT sha256) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'
     pictures = Counter[str](dict(ledger.select(query)))
     if not pictures:
         causes = list(ledger.select("SELECT status, count(*) FROM now WHERE asked GROUP BY 1 ORDER BY 2 DESC, 1"))
@@ -65,7 +65,7 @@ def check(ledger: Ledger, classes: Sequence[str]) -> None:
         name = classes[0]
         hint = "a classifier needs two or more; what is not of the class can be a class of its own"
         raise DataError(f"one class only, {name!r}, with {counted(pictures[name], 'picture')}", hint)
-    [(unused,)] = ledger.select("SELECT count(*) FROM now WHERE sha256 IS NOT NULL AND NOT used")
+    [(unused,)] = ledger.select("SELECT count(DISTINCT sha256) FROM now WHERE NOT used")
     if unused:
         what = counted(unused, "picture")
         say(f"  kept and not used: {what} of sources or classes that params.yaml no longer has")

@@ -167,8 +167,12 @@ def _naming(meaning: str) -> str:
 
 def _record(row: Mapping[str, Any], named: Mapping[Any, str]) -> Record:
     values = {meaning: row.get(column) for meaning, column in named.items()}
-    texts = {meaning: str(value).strip() for meaning, value in values.items() if value is not None}
+    texts = {meaning: _text_of(value).strip() for meaning, value in values.items() if value is not None}
     return {meaning: text for meaning, text in texts.items() if text}
+
+
+def _text_of(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)  # what Parquet calls binary
 
 
 def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

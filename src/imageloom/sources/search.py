@@ -152,6 +152,7 @@ class SearchSource(Source):
         while asked is not None and idle < IDLE_PAGES:
             try:
                 answer = await self._ask(asked, wanted, get)
+                shown = self._read(answer, wanted)
             except DataError as fault:
                 if asked is query:
                     raise
@@ -159,7 +160,7 @@ class SearchSource(Source):
                 wanted.context.unread.add(wanted.class_name)
                 return
             idle += 1
-            for found in self.found(answer):
+            for found in shown:
                 if found.url in seen:
                     continue
                 seen.add(found.url)
@@ -188,6 +189,13 @@ class SearchSource(Source):
             error = answer["error"]
             raise DataError(f"{wanted}: {address}: {error.get('code')}: {error.get('info')}", "see what it says")
         return answer
+
+    def _read(self, answer: dict[str, Any], wanted: _Wanted) -> list[Found]:
+        try:
+            return self.found(answer)
+        except (AttributeError, LookupError, TypeError):  # lists where its documentation has names, and such
+            message = f"{wanted}: {self.base} answered in another shape than {self.kind} does"
+            raise DataError(message, "check base: it must be the interface") from None
 
     def _hint(self, fetched: Fetched) -> str:
         """What to do about an answer that is none: only what was refused can be for the parameters."""
