@@ -30,9 +30,9 @@ def measure(predictor: Predictor, pictures: Iterable[Path]) -> dict[str, float]:
 
 
 def megabytes(predictor: Predictor) -> float:
-    """Size of the files that run the first of the formats, without the bounds of what it knows, in 10^6 bytes."""
+    """Size of the files that run the usual format, without the bounds of what it knows, in 10^6 bytes."""
     content = predictor.card.content
-    entry = next(iter(content["formats"].values()))
+    entry = content["formats"][predictor.card.usual_format]
     named = {value for key, value in entry.items() if isinstance(value, str) and key not in ("head", "ood")}
     listed = [path for path in content["files"] if any(path == name or path.startswith(f"{name}/") for name in named)]
     return sum((predictor.card.folder / path).stat().st_size for path in listed) / 1e6

@@ -133,7 +133,7 @@ def ranking(runs: Sequence[Run]) -> tuple[list[Entry], int]:
 
 
 def draw(entries: Sequence[Entry], target: Path, kind: str) -> None:
-    """Draws a row for each entry: accuracy with its interval, and beside it what it costs, on logarithmic scales.
+    """Draws a row for each entry: accuracy with its interval, and beside it what it costs.
 
     Args:
         entries: Best first.
@@ -165,8 +165,9 @@ def draw(entries: Sequence[Entry], target: Path, kind: str) -> None:
         panel.grid(axis="x", color="#e5e5e5")
         panel.set_axisbelow(True)
         if panel is not panels[0]:
-            panel.set_xscale("log")
-            panel.margins(x=0.25)
+            panel.set_xlim(left=0)
+            panel.margins(x=0.3)
+            panel.set_xticks([])  # the numbers stand beside the bars
     figure.savefig(target, format=kind, metadata={"Software": None} if kind == "png" else {"Date": None})
 
 

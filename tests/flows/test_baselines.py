@@ -130,8 +130,10 @@ class Compared:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, exported_model: Path) -> Compared:
-    return Compared(tmp_path_factory.mktemp("my project 🐈"), exported_model)
+def project(tmp_path_factory: pytest.TempPathFactory, exported_model: Path, empty_mlflow: Path) -> Compared:
+    compared = Compared(tmp_path_factory.mktemp("my project 🐈"), exported_model)
+    shutil.copyfile(empty_mlflow, compared.root / "mlflow.db")
+    return compared
 
 
 def test_ctrl_c_leaves_everything_as_it_was(project: Compared) -> None:

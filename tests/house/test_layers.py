@@ -17,6 +17,7 @@ GROUND |= {
     "jpeg_scans",
     "card",
     "decisions",
+    "estimator",
     "heatmap",
     "ood",
     "schema",

@@ -5,13 +5,10 @@ import io
 import json
 import os
 import pickle
-import re
 import shutil
-import subprocess
 import sys
 import urllib.request
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import digits
@@ -20,6 +17,7 @@ import pytest
 import skops.io
 from blobs import blobs
 from projects import Project
+from servers import serving
 
 from imageloom import cli, runtimes
 from imageloom.errors import DataError, ImageloomError, ModelError
@@ -114,25 +112,16 @@ def test_heat_maps_come_from_covering_parts(finished):
     assert model.heatmap(model.load(unsure)).max() > 0.01
 
 
-@pytest.fixture(scope="module", params=["", "model.skops"])
-def address(finished, request) -> Iterator[str]:
-    """Where the folder, or the file in it, is served."""
-    command = [sys.executable, "-m", "imageloom.cli", "serve", "--port", "0", "--model"]
-    with subprocess.Popen(
-        [*command, str(finished.paths.export / request.param)], stdout=subprocess.PIPE, encoding="utf-8"
-    ) as server:
-        yield re.search(r"http://[^\s,]+", server.stdout.readline())[0]
-        server.terminate()
-
-
-def test_the_server_answers(finished, address):
+@pytest.mark.parametrize("named", ["", "model.skops"])
+def test_the_server_answers(finished, named):
     said = outcome.read(finished.paths)
-    for row, data in enumerate(tested(finished, said)[:3]):
-        with urllib.request.urlopen(f"{address}/predict", data) as answer:
-            told = json.load(answer)
-        assert told["label"] == said.classes[said.predicted[row]]["label"]
-        assert told["known"] == said.known[row]
-        assert told["predictions"][0]["probability"] == pytest.approx(float(said.sure[row]), abs=1e-5)
+    with serving(finished.paths.export / named) as (address, _):
+        for row, data in enumerate(tested(finished, said)[:3]):
+            with urllib.request.urlopen(f"{address}/predict", data) as answer:
+                told = json.load(answer)
+            assert told["label"] == said.classes[said.predicted[row]]["label"]
+            assert told["known"] == said.known[row]
+            assert told["predictions"][0]["probability"] == pytest.approx(float(said.sure[row]), abs=1e-5)
 
 
 def test_the_command_line_answers(finished, capsys):

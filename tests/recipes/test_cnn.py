@@ -16,10 +16,10 @@ from imageloom import params, train
 from imageloom.errors import DataError
 from imageloom.evaluate import outcome
 from imageloom.predictor import Predictor
-from imageloom.recipes.cnn import CnnParams, _require_room
+from imageloom.recipes.cnn import CnnParams, _model, _require_room
 
 CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in digits.DIGITS]
-SMALL = {"size": 16, "blocks": 2, "filters": 8, "units": 24, "batch_size": 16, "augment": {"flip": "none"}}
+SMALL = {"size": 16, "blocks": 2, "filters": 16, "batch_size": 16, "augment": {"flip": "none"}}
 
 
 def configure(project: Project, **cnn: object) -> None:
@@ -27,7 +27,7 @@ def configure(project: Project, **cnn: object) -> None:
         classes=CLASSES,
         split={"method": "stratified"},
         embed={"aspect": "stretch"},
-        train={"recipe": "cnn", "cnn": SMALL | {"epochs": 10} | cnn},
+        train={"recipe": "cnn", "cnn": SMALL | {"epochs": 14} | cnn},
         export={"formats": ["float32", "int8"], "max_accuracy_drop": 0.1, "representative": 60},
     )
 
@@ -63,6 +63,7 @@ def test_it_learns_and_every_format_answers_as_it_was_evaluated(trained):
     pictures = [(trained.paths.raw / row["path"]).read_bytes() for row in said.rows]
     model = Predictor(trained.paths.export)
     assert model.size == SMALL["size"]
+    assert model.has_map
     answers = [model.predict(data) for data in pictures]
     assert np.allclose([answer.probabilities for answer in answers], said.probabilities, atol=1e-4)
     small = Predictor(trained.paths.export, "int8")
@@ -74,7 +75,7 @@ def test_it_learns_and_every_format_answers_as_it_was_evaluated(trained):
 def test_the_history_has_a_row_for_each_epoch(trained):
     lines = (trained.paths.reports / "history.csv").read_text().splitlines()
     assert lines[0].startswith("step,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy")
-    assert len(lines) == 11
+    assert len(lines) == 15
     about = json.loads((trained.paths.classifier / "classifier.json").read_text(encoding="utf-8"))
     assert about["recipe"] == "cnn"
     chosen = [line for line in lines if line.endswith("True")]
@@ -99,6 +100,18 @@ def test_it_goes_on_where_it_was_killed_with_the_same_result(copied, trained):
     assert not kept.exists()
 
 
+@pytest.mark.parametrize(("units", "normalise", "length"), [(0, True, 16), (24, False, 24)])
+def test_what_it_is_built_of(units, normalise, length):
+    params = CnnParams(**SMALL | {"units": units, "normalise": normalise, "grey": True})
+    model, again = _model(params), _model(params)
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    features = model(images).numpy()
+    assert features.shape == (2, length)
+    assert np.array_equal(features, again(images).numpy())  # the seed decides where it begins
+    brightness = images @ np.float32([[0.299], [0.587], [0.114]])
+    assert np.allclose(features, model(np.repeat(brightness, 3, axis=3)).numpy(), atol=1e-4)  # it sees grey
+
+
 def test_pictures_that_cannot_be_halved_so_often_are_refused():
     with pytest.raises(DataError, match="16 x 16 cannot be halved 5 times"):
         _require_room(CnnParams(size=16, blocks=5))
@@ -107,8 +120,7 @@ def test_pictures_that_cannot_be_halved_so_often_are_refused():
 
 def test_the_example_of_a_small_network_is_what_can_be_set(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text(
-        "train: {recipe: cnn, cnn: {grey: true, blocks: 1, kernel: 2, normalise: false, dropout: 0.5, size: 32}}\n"
-    )
+    told = "{grey: true, blocks: 1, kernel: 2, normalise: false, units: 128, dropout: 0.5, size: 32}"
+    path.write_text(f"train: {{recipe: cnn, cnn: {told}}}\n")
     found = params.load("train", train.Params, path).cnn
-    assert (found.filters, found.kernel, found.blocks) == (32, 2, 1)
+    assert (found.filters, found.kernel, found.blocks, found.units) == (32, 2, 1, 128)

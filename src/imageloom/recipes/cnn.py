@@ -1,7 +1,8 @@
 """Recipe `cnn`: a small convolutional network that has seen no other pictures, for people with no pretrained one.
 
 Blocks of two convolutions and a maximum over 2 x 2, each block with twice the channels of the one before (after VGG,
-Simonyan and Zisserman 2015, arXiv:1409.1556), then a dense layer, dropout, and the layer that ends it.
+Simonyan and Zisserman 2015, arXiv:1409.1556). Then either the mean of each channel, which tells on a heat map where the
+evidence lies (Lin et al. 2014, arXiv:1312.4400), or a dense layer; then dropout, and the layer that ends it.
 """
 
 from functools import partial
@@ -35,7 +36,9 @@ class CnnParams(EpochParams):
     blocks: int = Field(default=3, ge=1, le=6, description="of two convolutions, each halving the picture's side")
     filters: PositiveInt = Field(default=32, description="channels of the first block; each block has twice as many")
     kernel: int = Field(default=3, ge=2, le=7, description="side of what a convolution looks at, in pixels")
-    units: PositiveInt = Field(default=128, description="of the dense layer, whose answers are the features")
+    units: int = Field(
+        default=0, ge=0, description="of a dense layer on all of the last map; 0 takes the mean of each of its channels"
+    )
     normalise: bool = Field(
         default=True, description="batch normalisation, which learns faster from dozens of pictures"
     )
@@ -96,7 +99,7 @@ def _require_room(params: CnnParams) -> None:
 
 
 def _model(params: CnnParams) -> Any:
-    """float32[N, S, S, 3] in [0, 1] to float32[N, units]; the seed decides where it begins."""
+    """float32[N, S, S, 3] in [0, 1] to float32[N, D]; the seed decides where it begins."""
     graphs.tensorflow()
     from tf_keras import Input, Model, initializers, layers
 
@@ -112,15 +115,16 @@ def _model(params: CnnParams) -> Any:
         flow = layers.BatchNormalization(momentum=0.9)(flow) if params.normalise else flow
         flow = layers.ReLU()(flow)
         flow = layers.MaxPooling2D()(flow) if number % 2 else flow
+    if not params.units:
+        return Model(images, layers.GlobalAveragePooling2D()(flow))
     begin = initializers.HeNormal(seed=params.seed + 2 * params.blocks)
-    flow = layers.Dense(params.units, activation="relu", kernel_initializer=begin)(layers.Flatten()(flow))
-    return Model(images, flow)
+    return Model(images, layers.Dense(params.units, "relu", kernel_initializer=begin)(layers.Flatten()(flow)))
 
 
 def _net(model: Any, classes: int, params: CnnParams) -> Net:
     tf = graphs.tensorflow()
-    random = np.random.default_rng(params.seed)
-    kernel = random.normal(0, params.units**-0.5, (params.units, classes)).astype(np.float32)
+    random, length = np.random.default_rng(params.seed), model.output_shape[1]
+    kernel = random.normal(0, length**-0.5, (length, classes)).astype(np.float32)
     states = [one for one in model.non_trainable_weights if "moving" in one.name]
 
     def features(images: Any, training: bool) -> Any:
