@@ -176,7 +176,7 @@ class Training:
         """Takes the steps of an epoch; gives the training's part of its row."""
         sums, done = np.zeros(3), epoch * len(path.classes)
         for step in range(epoch * path.each, (epoch + 1) * path.each):
-            told = np.array([float(one) for one in self._take_step(next(feed), path.at(step))])
+            told = self._told(next(feed), path.at(step))
             if not np.isfinite(told).all():
                 raise DataError(
                     f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
@@ -191,6 +191,21 @@ class Training:
             "train_loss": sums[0] / sums[2],
             "train_accuracy": sums[1] / sums[2],
         }
+
+    def _told(self, part: Any, pace: Any) -> np.ndarray:
+        """What a step tells, float64[4].
+
+        Raises:
+            DataError: There is not enough memory for it.
+        """
+        tf = graphs.tensorflow()
+        try:
+            return np.array([float(one) for one in self._take_step(part, pace)])
+        except tf.errors.ResourceExhaustedError:
+            raise DataError(
+                f"there is not enough memory to train on {self._params.batch_size} pictures at once",
+                f"lower train.{self._name}.batch_size, or backbone.image_size",
+            ) from None
 
     def _step(self, part: Any, pace: Any) -> tuple[Any, ...]:
         """Takes a step.
