@@ -173,7 +173,7 @@ def test_a_training_that_was_killed_goes_on_with_the_same_bytes(copied, trained)
 
 def test_only_the_last_layers_learn_where_no_more_are_asked(copied):
     settings = project_sections(copied)
-    settings["train"]["finetune"] |= {"layers": 1, "epochs": 1}
+    settings["train"]["finetune"] |= {"layers": 1, "epochs": 1, "strategy": "mirrored"}
     copied.configure(**settings)
     copied.run("train")
     before, after = (variables(one.saved_model) for one in (network.pretrained(copied.paths), network.of(copied.paths)))

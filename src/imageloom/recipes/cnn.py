@@ -25,7 +25,12 @@ from imageloom.recipes.pixels import Batches, decoded
 from imageloom.recipes.standard import class_weights
 from imageloom.recipes.workshop import Trained, Workshop
 
-_CODE = (augment, epochs, pixels)  # what a training that goes on must not have changed
+_CODE = (
+    augment.__file__,
+    epochs.__file__,
+    pixels.__file__,
+    __file__,
+)  # what a training that goes on must not have changed
 
 
 class CnnParams(EpochParams):

@@ -155,7 +155,7 @@ class Training:
                 row = self._epoch(epoch, feed, path, bar)
                 row |= measure(self.probabilities(held.pixels), held.classes, "validation")
                 history.append(row)
-                state = [np.asarray(one) for one in self._state]
+                state = [one.numpy() for one in self._state]
                 if _best(history) == epoch:
                     checkpoints.write_best(state)
                 checkpoints.write(state, history)

@@ -28,7 +28,12 @@ from imageloom.recipes.workshop import Trained, Workshop
 
 _LEAST_SCALE = 0.2  # of the median
 
-_CODE = (augment, epochs, pixels)  # what a training that goes on must not have changed
+_CODE = (
+    augment.__file__,
+    epochs.__file__,
+    pixels.__file__,
+    __file__,
+)  # what a training that goes on must not have changed
 
 
 class FinetuneParams(EpochParams):
