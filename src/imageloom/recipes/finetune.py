@@ -100,7 +100,7 @@ def _load(network: Network) -> Any:
     import tensorflow_hub as hub
 
     layer = hub.KerasLayer(str(network.saved_model), trainable=True)
-    if not layer.trainable_weights:
+    if not layer.trainable_weights or not callable(layer.resolved_object):
         raise ModelError(
             f"{network.about['module']} has nothing that could be trained further",
             "choose a backbone in TF2 SavedModel format that is fine-tunable, or another recipe",
