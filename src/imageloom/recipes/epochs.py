@@ -154,6 +154,7 @@ class Training:
                     break
                 row = self._epoch(epoch, feed, path, bar)
                 row |= measure(self.probabilities(held.pixels), held.classes, "validation")
+                self._require_number(row["validation_loss"], epoch)  # before it is kept as what was good
                 history.append(row)
                 state = [one.numpy() for one in self._state]
                 if _best(history) == epoch:
@@ -177,12 +178,7 @@ class Training:
         sums, done = np.zeros(3), epoch * len(path.classes)
         for step in range(epoch * path.each, (epoch + 1) * path.each):
             told = self._told(next(feed), path.at(step))
-            if not np.isfinite(told).all():
-                raise DataError(
-                    f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
-                    f"does what was learnt in {console.counted(epoch, 'epoch')} before",
-                    f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}",
-                )
+            self._require_number(told, epoch)
             sums += told[1:]
             bar.update(done + int(sums[2]), note=f"loss {sums[0] / sums[2]:.3f}")
         return {
@@ -191,6 +187,14 @@ class Training:
             "train_loss": sums[0] / sums[2],
             "train_accuracy": sums[1] / sums[2],
         }
+
+    def _require_number(self, loss: Any, epoch: int) -> None:
+        if not np.isfinite(loss).all():
+            raise DataError(
+                f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
+                f"does what was learnt in {console.counted(epoch, 'epoch')} before",
+                f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}",
+            )
 
     def _told(self, part: Any, pace: Any) -> np.ndarray:
         """What a step tells, float64[4].
