@@ -19,11 +19,11 @@ from blobs import blobs
 from projects import Project
 from servers import serving
 
-from imageloom import cli, runtimes
+from imageloom import cli, runtimes, track
 from imageloom.errors import DataError, ImageloomError, ModelError
 from imageloom.estimator import Estimator
 from imageloom.evaluate import outcome
-from imageloom.predictor import EstimatorPredictor, of_folder
+from imageloom.predictor import EstimatorPredictor, _load_pyfunc, of_folder
 from imageloom.recipes import classical
 from imageloom.recipes.classical import ClassicalParams, fit
 from imageloom.recipes.head import Head
@@ -122,6 +122,15 @@ def test_the_server_answers(finished, named):
             assert told["label"] == said.classes[said.predicted[row]]["label"]
             assert told["known"] == said.known[row]
             assert told["predictions"][0]["probability"] == pytest.approx(float(said.sure[row]), abs=1e-5)
+
+
+def test_mlflow_opens_it_as_any_model_and_is_told_what_it_needs(finished):
+    import pandas as pd
+
+    said = outcome.read(finished.paths)
+    logged = _load_pyfunc(str(finished.paths.export)).predict(pd.DataFrame({"image": tested(finished, said)[:3]}))
+    assert logged["label"].tolist() == [said.classes[number]["label"] for number in said.predicted[:3]]
+    assert {"scikit-learn", "skops", "ai-edge-litert"} <= set(track._result(track.Params(), finished.paths).needed)
 
 
 def test_the_command_line_answers(finished, capsys):

@@ -5,6 +5,7 @@ Simonyan and Zisserman 2015, arXiv:1409.1556). Then either the mean of each chan
 evidence lies (Lin et al. 2014, arXiv:1312.4400), or a dense layer; then dropout, and the layer that ends it.
 """
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from imageloom.recipes.pixels import Batches, decoded
 from imageloom.recipes.standard import class_weights
 from imageloom.recipes.workshop import Trained, Workshop
 
-_CODE = (augment, epochs, pixels)  # what a training that goes on must not have changed
+_CODE = (augment, epochs, pixels, sys.modules[__name__])  # what a training that goes on must not have changed
 
 
 class CnnParams(EpochParams):
