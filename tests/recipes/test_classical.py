@@ -130,7 +130,9 @@ def test_mlflow_opens_it_as_any_model_and_is_told_what_it_needs(finished):
     said = outcome.read(finished.paths)
     logged = _load_pyfunc(str(finished.paths.export)).predict(pd.DataFrame({"image": tested(finished, said)[:3]}))
     assert logged["label"].tolist() == [said.classes[number]["label"] for number in said.predicted[:3]]
-    assert {"scikit-learn", "skops", "ai-edge-litert"} <= set(track._result(track.Params(), finished.paths).needed)
+    assert {"scikit-learn", "skops", "ai-edge-litert"} <= set(
+        track._result(track.Params(), finished.paths, None, {}).needed
+    )
 
 
 def test_the_command_line_answers(finished, capsys):
