@@ -66,6 +66,11 @@ class Estimator:
     clusters: np.ndarray | None = None
     temperature: float = 1.0
 
+    @property
+    def length(self) -> int:
+        """D, how many numbers a feature vector has."""
+        return int(self.model.n_features_in_)
+
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Probabilities of the classes.
 
@@ -176,7 +181,7 @@ def _check(found: Any) -> None:
         raise ValueError("it lacks what a classifier is made of")
     if not (isinstance(found["classes"], int) and found["pictures"] > 0 and found["temperature"] > 0):
         raise ValueError("its numbers are none of a classifier")
-    if not hasattr(found["model"], "predict"):
+    if not (hasattr(found["model"], "predict") and hasattr(found["model"], "n_features_in_")):
         raise ValueError("it holds no model")
     model = found["model"].steps[-1][1] if hasattr(found["model"], "steps") else found["model"]
     for tree in [model, *getattr(model, "estimators_", ())]:

@@ -19,12 +19,12 @@ from blobs import blobs
 from projects import Project
 from servers import serving
 
-from imageloom import cli, runtimes, track
+from imageloom import cli, files, runtimes, track
 from imageloom.errors import DataError, ImageloomError, ModelError
 from imageloom.estimator import Estimator
 from imageloom.evaluate import outcome
 from imageloom.predictor import EstimatorPredictor, _load_pyfunc, of_folder
-from imageloom.recipes import classical
+from imageloom.recipes import classical, flat
 from imageloom.recipes.classical import ClassicalParams, fit
 from imageloom.recipes.head import Head
 
@@ -130,9 +130,8 @@ def test_mlflow_opens_it_as_any_model_and_is_told_what_it_needs(finished):
     said = outcome.read(finished.paths)
     logged = _load_pyfunc(str(finished.paths.export)).predict(pd.DataFrame({"image": tested(finished, said)[:3]}))
     assert logged["label"].tolist() == [said.classes[number]["label"] for number in said.predicted[:3]]
-    assert {"scikit-learn", "skops", "ai-edge-litert"} <= set(
-        track._result(track.Params(), finished.paths, None, {}).needed
-    )
+    needed = track._result(track.Params(), finished.paths, None, {}).needed
+    assert {"scikit-learn", "skops", "ai-edge-litert"} <= set(needed)
 
 
 def test_the_command_line_answers(finished, capsys):
@@ -158,6 +157,17 @@ def test_an_altered_file_is_refused(finished, tmp_path):
             of_folder(folder)
         shutil.copy(finished.paths.export / name, folder / name)
     of_folder(folder)
+
+
+def test_a_network_that_gives_other_features_is_refused(finished, tmp_path):
+    folder = Path(shutil.copytree(finished.paths.export, tmp_path / "export"))
+    flat.write(tmp_path, 16, grey=False)
+    shutil.copy(tmp_path / "backbone.tflite", folder)
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    card["files"]["backbone.tflite"] = files.sha256(folder / "backbone.tflite")
+    (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ModelError, match="gives 768 features, and .* takes 256"):
+        of_folder(folder)
 
 
 def test_labels_that_mean_nothing_are_not_learnt():
