@@ -161,9 +161,8 @@ def _made(content: bytes, path: Path) -> dict[str, Any]:
         _check(found)
         return dict(found)
     except ModuleNotFoundError as fault:
-        raise ModelError(
-            f"{fault.name}, which {path} needs, is not installed", f"uv pip install {fault.name}"
-        ) from None
+        lacking = (fault.name or "").partition(".")[0]
+        raise ModelError(f"{lacking}, which {path} needs, is not installed", f"uv pip install {lacking}") from None
     except InconsistentVersionWarning as fault:
         versions = f"{fault.original_sklearn_version}, and {fault.current_sklearn_version} is installed"
         raise ModelError(f"{path} was made by scikit-learn {versions}", _AGAIN) from None

@@ -166,7 +166,7 @@ def test_a_network_that_gives_other_features_is_refused(finished, tmp_path):
     card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     card["files"]["backbone.tflite"] = files.sha256(folder / "backbone.tflite")
     (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
-    with pytest.raises(ModelError, match="gives 768 features, and .* takes 256"):
+    with pytest.raises(ModelError, match=r"gives 768 features, and .* takes 256"):
         of_folder(folder)
 
 
@@ -254,6 +254,16 @@ def test_xgboost_that_is_not_installed_is_told_with_its_command(monkeypatch, wri
     told = capsys.readouterr().err
     assert "error: train.classical.method is xgboost, which is not installed" in told
     assert "hint: install it by `uv pip install 'imageloom[xgboost]'`" in told
+
+
+def test_a_model_of_xgboost_says_what_it_lacks(monkeypatch, tmp_path):
+    train, validation = blobs(2, [20, 20], 1), blobs(2, [5, 5], 1, seed=1)
+    fit(train, validation, 2, ClassicalParams(method="xgboost", rounds=[5])).head.save(tmp_path / Estimator.FILE)
+    for name in ("xgboost", "xgboost.core", "xgboost.sklearn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModelError, match=r"xgboost, which .*model\.skops needs, is not installed") as caught:
+        Estimator.load(tmp_path / Estimator.FILE)
+    assert caught.value.hint == "uv pip install xgboost"
 
 
 def test_features_that_are_no_numbers_are_refused():
