@@ -176,8 +176,11 @@ def _check(found: Any) -> None:
     Raises:
         ValueError: Something is not as `Estimator.save` writes it.
     """
-    if not isinstance(found, dict) or not {"model", "pictures", "classes", "temperature"} <= found.keys():
-        raise ValueError("it lacks what a classifier is made of")
+    if not isinstance(found, dict) or found.keys() - {"clusters"} != {"model", "pictures", "classes", "temperature"}:
+        raise ValueError("it does not hold what a classifier is made of")
+    clusters = found.get("clusters")
+    if clusters is not None and np.shape(clusters)[1:] != (found["classes"],):
+        raise ValueError("its clusters are of other classes")
     if not (isinstance(found["classes"], int) and found["pictures"] > 0 and found["temperature"] > 0):
         raise ValueError("its numbers are none of a classifier")
     if not (hasattr(found["model"], "predict") and hasattr(found["model"], "n_features_in_")):

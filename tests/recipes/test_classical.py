@@ -348,6 +348,14 @@ def test_a_tree_that_leads_out_of_memory_is_refused(saved, field):
         Estimator.load(saved)
 
 
+@pytest.mark.parametrize("change", [{"more": 1}, {"clusters": np.ones((3, 9))}, {"pictures": 0}, {"model": "none"}])
+def test_a_file_that_holds_something_else_is_damaged(saved, change):
+    held = vars(Estimator.load(saved))
+    saved.write_bytes(skops.io.dumps({name: value for name, value in (held | change).items() if value is not None}))
+    with pytest.raises(ModelError, match="is damaged"):
+        Estimator.load(saved)
+
+
 def test_a_file_that_may_grow_is_refused(saved):
     put_together(saved, parts(saved), zipfile.ZIP_DEFLATED)
     with pytest.raises(ModelError, match="compressed"):
