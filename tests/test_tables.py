@@ -126,7 +126,7 @@ from imageloom.features import FeatureStore
 
 MOMENT = pa.schema([pa.field("moment", pa.timestamp("s", tz="UTC"))])
 path, store = Path(sys.argv[1]) / "split.parquet", FeatureStore(Path(sys.argv[1]))
-tables.write(path, [dict.fromkeys(tables.SPLIT.names, "a")], tables.SPLIT)
+tables.write(path, [dict.fromkeys(tables.SPLIT.names, "1")], tables.SPLIT)
 assert tables.read(path, tables.SPLIT, "split").to_pylist()
 moment = datetime(2026, 1, 1, tzinfo=UTC)
 tables.write(path, [dict.fromkeys(MOMENT.names, moment)], MOMENT)

@@ -43,7 +43,7 @@ MANIFEST = pa.schema(
     ]
 )
 
-LATER = ("fresh_until",)  # columns that files of earlier versions lack: empty then
+LATER = ("fresh_until", "weight")  # columns that files of earlier versions lack: empty then
 
 # One row per picture, by `id`, its bytes' SHA-256.
 CLEAN = pa.schema(
@@ -122,6 +122,7 @@ SPLIT = pa.schema(
         pa.field("path", pa.string(), nullable=False),  # below data/raw
         pa.field("group", pa.string(), nullable=False),
         pa.field("side", pa.string(), nullable=False),  # train, validation or test
+        pa.field("weight", pa.float32()),  # how much it counts in training; 1 where it is empty
     ]
 )
 

@@ -23,7 +23,7 @@ from imageloom.recipes.distribution import Team
 from imageloom.recipes.epochs import EpochParams, Held, Net, Training
 from imageloom.recipes.pixels import Batches, decoded
 from imageloom.recipes.probe import ProbeParams
-from imageloom.recipes.standard import Standard, class_weights
+from imageloom.recipes.standard import Standard, picture_weights
 from imageloom.recipes.workshop import Trained, Workshop
 
 _LEAST_SCALE = 0.2  # of the median
@@ -80,7 +80,7 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
     spill, size = checkpoints.folder / f"pixels-{team.number}.npy", int(about["image_size"])
     shown = decoded([*train.files, *validation.files], size, workshop.aspect, spill)
     count = len(train.classes)
-    weights = class_weights(train.classes, classes)[train.classes] if params.balanced else np.ones(count)
+    weights = picture_weights(train.classes, train.weights, classes, params.balanced)
     batches = Batches(shown[:count], train.classes, weights.astype(np.float32), params.batch_size, params.seed)
     history = training.run(batches, Held(shown[count:], validation.classes), checkpoints, partial(workshop.tell, key))
     graphs.save(layer.resolved_object, workshop.target)
