@@ -15,8 +15,10 @@ import numpy as np
 
 from imageloom import console, files, images
 from imageloom.engine import Engine, cores, map_ordered
+from imageloom.errors import DataError, ImageError
 from imageloom.features import PART, FeatureStore
 from imageloom.files import Paths
+from imageloom.images import Aspect
 
 
 @dataclass(frozen=True)
@@ -58,25 +60,38 @@ class Network:
             recipe: How features of the pretrained backbone are made, such as by which `aspect`.
 
         Raises:
+            DataError: A picture cannot be read.
             ModelError: The network is missing or damaged.
         """
         engine, aspect = Engine(self.tflite), recipe["aspect"]
         store = self.features.prepare(dict(recipe) | {"backbone": self.about["sha256"]})
         names = sorted(pictures)
 
-        def look(name: str) -> tuple[str, np.ndarray]:
-            return name, engine(images.load(pictures[name].read_bytes(), engine.size, aspect))
+        def answer(name: str) -> tuple[str, np.ndarray]:
+            return name, engine(look(pictures[name], engine.size, aspect))
 
-        def looks(start: int) -> Iterator[tuple[str, np.ndarray]]:
+        def answers(start: int) -> Iterator[tuple[str, np.ndarray]]:
             part = names[start : start + PART]
-            for done, found in enumerate(map_ordered(look, part, cores()), start=start + 1):
+            for done, found in enumerate(map_ordered(answer, part, cores()), start=start + 1):
                 bar.update(done)
                 yield found
 
         with console.progress("train: features", len(names)) as bar:
             for start in range(0, len(names), PART):
-                store.append(looks(start), engine.output_length)
+                store.append(answers(start), engine.output_length)
         self.features.adopt(store)
+
+
+def look(picture: Path, size: int, aspect: Aspect) -> np.ndarray:
+    """A picture as a network sees it, uint8[size, size, 3].
+
+    Raises:
+        DataError: It cannot be read, though its features were found once.
+    """
+    try:
+        return images.load(picture.read_bytes(), size, aspect)
+    except (ImageError, OSError) as fault:
+        raise DataError(f"cannot read {picture}: {fault}", "run `imageloom scrape` to get it again") from None
 
 
 def pretrained(paths: Paths) -> Network:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,10 @@ def load(outcome: Outcome, choice: Choice, paths: Paths) -> list[Picture]:
     return list(map_ordered(make, choice.rows, cores()))
 
 
-def thumbnails(outcome: Outcome, rows: Sequence[int], paths: Paths) -> Iterator[np.ndarray]:
+def thumbnails(outcome: Outcome, rows: Iterable[Mapping[str, Any]], paths: Paths) -> Iterator[np.ndarray]:
     """What the network was shown of some pictures, uint8[T, T, 3] with T = THUMBNAIL; grey for one that is gone."""
     for row in rows:
-        pixels = _read(paths.raw / outcome.rows[row]["path"], THUMBNAIL, outcome.about["input"]["aspect"])
+        pixels = _read(paths.raw / row["path"], THUMBNAIL, outcome.about["input"]["aspect"])
         yield np.full((THUMBNAIL, THUMBNAIL, 3), _MISSING, np.uint8) if pixels is None else pixels
 
 
@@ -144,9 +144,11 @@ class _Network:
     """The network and the head on it, asked for reasons; safe to use from several threads."""
 
     def __init__(self, model: Path, outcome: Outcome) -> None:
-        self._map = TFLiteGraph(model.read_bytes(), str(model)).pooled_map()
+        self._head = outcome.head.tempered(outcome.about["calibration"]["temperature"])
+        # What each place adds to an answer is known where the answer is a weighted sum of what is there.
+        linear = isinstance(self._head, Head)
+        self._map = TFLiteGraph(model.read_bytes(), str(model)).pooled_map() if linear else None
         self._engine = Engine(model, () if self._map is None else (self._map,))
-        self._head: Head = outcome.head.tempered(outcome.about["calibration"]["temperature"])
         self._aspect: images.Aspect = outcome.about["input"]["aspect"]
 
     @property
@@ -163,6 +165,7 @@ class _Network:
         if self._map is None:
             maps = [heatmap.occlusion(self._answer, pixels, number) for number in classes]
         else:
+            assert isinstance(self._head, Head)
             _, activations = self._engine.tensors(pixels, self._map)
             maps = [heatmap.class_activation(activations, self._head.kernel, number) for number in classes]
         both = np.stack(maps)

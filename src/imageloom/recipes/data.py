@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from imageloom.estimator import Estimator
 from imageloom.recipes.head import Head
+
+AnyHead = TypeVar("AnyHead", bound=Head | Estimator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +46,7 @@ class Data:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class Fitted(Generic[AnyHead]):
     """What a recipe gives.
 
     Args:
@@ -54,13 +57,15 @@ class Fitted:
             `train_accuracy`, `validation_loss`, `validation_accuracy`, and `chosen`, true in one.
         chosen: What was decided, such as C.
         cross_validated: Whether the head was fitted on validation pictures too.
+        training: Digest by which a training is known that has told of its epochs while it ran; empty of others.
     """
 
-    head: Head
+    head: AnyHead
     fresh: np.ndarray
     history: list[dict[str, Any]]
     chosen: dict[str, Any]
     cross_validated: bool = False
+    training: str = ""
 
 
 def measure(probabilities: np.ndarray, classes: np.ndarray, side: str) -> dict[str, float]:

@@ -8,11 +8,11 @@ What heavy libraries they need is imported when they run.
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
-from imageloom.recipes import dense, probe
+from imageloom.recipes import classical, cnn, dense, finetune, probe
 from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.workshop import Trained, Workshop
 
-Name = Literal["probe", "head"]
+Name = Literal["probe", "head", "classical", "finetune", "cnn"]
 
 # Training and validation pictures, the number of classes, and the recipe's parameters, to what was fitted.
 Recipe = Callable[[Data, Data, int, Any], Fitted]
@@ -20,8 +20,8 @@ Recipe = Callable[[Data, Data, int, Any], Fitted]
 # The same pictures with their files, and where to work, to a network's head; its SavedModel is in `Workshop.target`.
 NetworkRecipe = Callable[[Data, Data, int, Any, Workshop], Trained]
 
-RECIPES: dict[str, Recipe] = {"probe": probe.fit, "head": dense.fit}
+RECIPES: dict[str, Recipe] = {"probe": probe.fit, "head": dense.fit, "classical": classical.fit}
 
-NETWORKS: dict[str, NetworkRecipe] = {}
+NETWORKS: dict[str, NetworkRecipe] = {"finetune": finetune.fit, "cnn": cnn.fit}
 
 assert set(get_args(Name)) == {*RECIPES, *NETWORKS}
