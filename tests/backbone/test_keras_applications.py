@@ -37,7 +37,7 @@ def test_pixels_are_brought_to_what_each_family_was_trained_on(name, module, len
     assert found.shape == (2, length)
     assert found.std() > 0
     assert np.allclose(found, expected(network, name, module), rtol=1e-3, atol=1e-5 * np.abs(found).max())
-    assert not np.allclose(network(PICTURES[..., ::-1]).numpy(), found, rtol=1e-3)
+    assert not np.allclose(network(PICTURES[..., ::-1]).numpy(), found, rtol=1e-3, atol=0)
 
 
 def test_random_weights_are_the_same_every_time():
@@ -143,9 +143,8 @@ def test_the_stage_makes_a_backbone_of_it(tmp_path, capsys):
     assert (about["image_size"], about["features"], about["layers"]) == (64, 576, "last")
     path = project.paths.backbone / "backbone.tflite"
     pixels = (255 * PICTURES[0]).astype(np.uint8)
-    assert Engine(path)(pixels) == pytest.approx(
-        keras_applications.build("MobileNetV3Small", 64, "none")(pixels[None] / np.float32(255)).numpy()[0], rel=1e-2
-    )
+    wanted = keras_applications.build("MobileNetV3Small", 64, "none")(pixels[np.newaxis] / np.float32(255)).numpy()[0]
+    assert np.abs(Engine(path)(pixels) - wanted).max() < 1e-3 * wanted.max()
     graph = TFLiteGraph(path.read_bytes())
     assert graph.shape(graph.pooled_map()) == [1, 2, 2, 576]  # so heat maps are exact
 
