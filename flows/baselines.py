@@ -107,7 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
         _check()
         with _copy() as copy:
             failed = [each.name for each in chosen if not _run(each, copy, store, f"{experiment} baselines")]
-        _rank(f"{experiment} baselines", len(failed) < len(chosen))
+        if len(failed) < len(chosen):
+            _rank(f"{experiment} baselines")
     except CannotStartError as fault:
         sys.stderr.write(f"error: {fault.message}\nhint: {fault.hint}\n")
         return 2
@@ -261,22 +262,20 @@ def _timed(name: str, words: list[str], folder: Path) -> float:
         words, cwd=folder, env=dvc.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
     )
     lines = done.stdout.splitlines()
-    if done.returncode:
-        raise FailedError(dvc.error(lines, done.returncode))
+    lost = next((line for line in lines if line.startswith("warning: the result was not logged")), None)
+    if done.returncode or lost:
+        raise FailedError(lost or dvc.error(lines, done.returncode))
     for line in lines:
         _say(f"{name}: {line}")
     return time.monotonic() - started
 
 
-def _rank(experiment: str, any_: bool) -> None:
-    if any_:
-        words = ["rank", "-C", str(PROJECT), "--experiment", experiment]
-        written = ["--markdown", str(PROJECT / MARKDOWN), "--chart", str(PROJECT / CHART)]
-        _say("")
-        subprocess.run(["imageloom", *words, *written], env=dvc.environment(), check=False)
-        _say(
-            f"\nchart      {CHART}\ndvc exp show lists the experiments, dvc exp apply NAME takes one into your project"
-        )
+def _rank(experiment: str) -> None:
+    words = ["rank", "-C", str(PROJECT), "--experiment", experiment]
+    written = ["--markdown", str(PROJECT / MARKDOWN), "--chart", str(PROJECT / CHART)]
+    _say("")
+    subprocess.run(["imageloom", *words, *written], env=dvc.environment(), check=False)
+    _say(f"\nchart      {CHART}\ndvc exp show lists the experiments, dvc exp apply NAME takes one into your project")
 
 
 def _git(*words: str) -> str:
