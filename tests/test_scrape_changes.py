@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +170,28 @@ def test_what_somebody_forgot_or_dropped_has_not_failed(site: Any, tmp_path: Pat
     assert scrape(folder) == 0
     assert changes(folder, "cat") == {"forgotten": 4}
     assert changes(folder, "dog") == {"unchanged": 1, "failed": 1}
+
+
+def test_a_crawl_loads_nothing_that_it_has_no_use_for(tmp_path: Path) -> None:
+    """What is loaded before the first picture is asked for is waited for in each crawl, be it of three pictures."""
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        (tmp_path / "data/pictures" / name).mkdir(parents=True)
+        (tmp_path / "data/pictures" / name / "1.jpg").write_bytes(picture(colour))
+    folder = project(tmp_path, "  - kind: folder")
+
+    def loaded(*more: str) -> set[str]:
+        code = (
+            "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
+            "from imageloom import cli; sys.exit(cli.main(sys.argv[1:]))"
+        )
+        command = [sys.executable, "-c", code, "scrape", "-C", str(folder), *more]
+        return set(subprocess.run(command, check=True, capture_output=True, text=True).stderr.split())
+
+    idle = {"aiohttp", "pandas", "pyarrow.compute", "imageloom.sources.gallery", "selectolax", "rich"}
+    for _ in range(2):  # the second reads the manifest of the first
+        assert loaded() >= {"imageloom.sources.folder", "pyarrow"}
+        assert not loaded() & idle
+    assert "imageloom.sources.gallery" in loaded("--help")
 
 
 def test_what_a_list_holds_does_not_move_the_cursor(tmp_path: Path, capsys: Any) -> None:
