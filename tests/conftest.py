@@ -1,12 +1,12 @@
 """Shared fixtures."""
 
 import hashlib
+import importlib.metadata
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from once import made_once, run_python
 
 import imageloom
 from imageloom import arrays, files
@@ -21,10 +22,18 @@ from imageloom.ood import Detector
 from imageloom.tflite_graph import TFLiteGraph
 from imageloom.trained_on import TrainedOn
 
+SLOWEST = "test_schedule.py"
+
 
 def pytest_configure() -> None:
     """Lets Ctrl-C reach the processes that tests start, where the tests themselves were started to ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with slow tests first, and the slowest before all: no process is to end long after the other."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name != SLOWEST, item.path not in slow))
 
 
 # A real model that names the colour of a picture: its mean red, green and blue -> a dense layer -> softmax.
@@ -92,11 +101,7 @@ def colour_tflite(request: pytest.FixtureRequest) -> bytes:
     """The bytes of COLOUR_MODEL, converted in a process of its own and kept between runs: TensorFlow starts slowly."""
     key = hashlib.sha256(COLOUR_MODEL.encode()).hexdigest()[:12]
     path = Path(request.config.cache.mkdir("imageloom")) / f"colours-{key}.tflite"
-    if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        subprocess.run([sys.executable, "-c", COLOUR_MODEL, str(temporary)], check=True, capture_output=True)
-        temporary.replace(path)
-    return path.read_bytes()
+    return made_once(path, partial(run_python, "-c", COLOUR_MODEL)).read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -147,30 +152,39 @@ def tiles_module(request: pytest.FixtureRequest) -> Path:
     """A TF-Hub image feature vector in a folder, made in a process of its own and kept between runs."""
     key = hashlib.sha256(TILES_MODULE.encode()).hexdigest()[:12]
     path = Path(request.config.cache.mkdir("imageloom")) / f"tiles-{key}"
-    if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        subprocess.run([sys.executable, "-c", TILES_MODULE, str(temporary)], check=True, capture_output=True)
-        temporary.replace(path)
-    return path
+    return made_once(path, partial(run_python, "-c", TILES_MODULE))
 
 
 @pytest.fixture(scope="session")
 def tiles_backbone(tiles_module: Path, request: pytest.FixtureRequest) -> Path:
     """models/backbone/ made from `tiles_module` by the stage, in a process of its own; kept while its code stays."""
     package = Path(imageloom.__file__).parent
-    ground = ("engine", "files", "graphs", "tflite_editor")
+    ground = ("backbone_files", "engine", "files", "graphs", "tflite_editor")
     code = [package / f"{name}.py" for name in ground] + sorted(package.glob("backbone/*.py"))
     key = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:12]
-    root = Path(request.config.cache.mkdir("imageloom")) / f"{tiles_module.name}-backbone-{key}"
-    backbone = root / "models" / "backbone"
-    if not (backbone / "backbone.json").exists():
-        root.mkdir(exist_ok=True)
+
+    def make(root: Path) -> None:
+        root.mkdir()
         section = json.dumps({"backbone": {"module": str(tiles_module), "image_size": 32}})
         (root / "params.yaml").write_text(section, encoding="utf-8")
-        subprocess.run(
-            [sys.executable, "-m", "imageloom.cli", "backbone", "-C", str(root)], check=True, capture_output=True
-        )
-    return backbone
+        run_python("-m", "imageloom.cli", "backbone", "-C", root)
+
+    root = Path(request.config.cache.mkdir("imageloom")) / f"{tiles_module.name}-backbone-{key}"
+    return made_once(root, make) / "models" / "backbone"
+
+
+MLFLOW_STORE = """
+import sys
+import mlflow
+mlflow.MlflowClient(f"sqlite:///{sys.argv[1]}").search_experiments()
+"""
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(request: pytest.FixtureRequest) -> Path:
+    """MLflow's store before anything is logged, to be copied; kept between runs: making its tables takes seconds."""
+    name = f"mlflow-{importlib.metadata.version('mlflow')}.db"
+    return made_once(Path(request.config.cache.mkdir("imageloom")) / name, partial(run_python, "-c", MLFLOW_STORE))
 
 
 class Site:

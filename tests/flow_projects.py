@@ -4,15 +4,17 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from ports import free_port
 
 from imageloom.cli import STAGES
 
@@ -145,6 +147,19 @@ class Ui:
     def deployment(self) -> dict[str, Any]:
         return self.api("GET", "deployments/name/recrawl/nightly")
 
+    def set_schedule(self, schedule: dict[str, Any]) -> None:
+        """Changes the deployment's one schedule, as Prefect's page does."""
+        deployment = self.deployment()
+        (present,) = deployment["schedules"]
+        path = f"deployments/{deployment['id']}/schedules/{present['id']}"
+        self.api("PATCH", path, {"schedule": schedule, "active": True})
+
+    def fire_soon(self) -> datetime:
+        """Has the schedule fire once, at the time it gives: Prefect looks every 10 s for what is due."""
+        start = datetime.now(UTC) + timedelta(seconds=20)
+        self.set_schedule({"interval": 86400, "anchor_date": start.isoformat(), "timezone": "UTC"})
+        return start
+
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """The flow's runs, those that lie ahead left out, latest first."""
         asked = {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC"}
@@ -157,12 +172,6 @@ class Ui:
 
     def state(self, run: str) -> str:
         return self.api("GET", f"flow_runs/{run}")["state_name"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(true: Callable[[], Any], seconds: float) -> Any:

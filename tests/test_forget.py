@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +185,10 @@ def test_what_the_page_for_review_showed_of_a_picture_is_removed_and_nothing_of_
 
 
 @pytest.mark.slow
-def test_forget_says_which_model_versions_saw_a_picture(crawled: Path, capsys: Any) -> None:
+def test_forget_says_which_model_versions_saw_a_picture(crawled: Path, empty_mlflow: Path, capsys: Any) -> None:
     import mlflow
 
+    shutil.copy(empty_mlflow, crawled / "mlflow.db")
     tables.write(
         Paths(crawled).split,
         [{"id": sha(RED), "class": "cat", "path": "x", "group": sha(RED), "side": "train"}],

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import pytest
 from full_disk import assert_told_and_untouched
 from PIL import Image
+from ports import free_port
 
 from imageloom import cli, tables
 from imageloom.engine import cores
@@ -574,8 +575,9 @@ def test_the_listing_waits_for_the_fetching(site: Any, tmp_path: Path) -> None:
     assert max(ahead) <= 4 + 2 * 4 + 1 + (cores() + 1) * BATCH
 
 
-def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path, free_port: int) -> None:
-    entry = f"  - {{kind: demo, limit: 3, port: {free_port}}}"
+def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path) -> None:
+    port = free_port()
+    entry = f"  - {{kind: demo, limit: 3, port: {port}}}"
     folder = project(tmp_path, entry, "[{name: functional}, {name: defective}]")
     assert scrape(folder) == 0
     rows = manifest(folder)
@@ -585,14 +587,13 @@ def test_the_demo_is_crawled_by_its_own_kind(tmp_path: Path, free_port: int) -> 
     }
     assert {row["licence"] for row in rows} == {"CC BY-NC-SA 4.0"}
     assert all("Deitsch" in row["author"] and row["title"].startswith("Cell ") for row in rows)
-    assert rows[0]["url"].startswith(f"http://127.0.0.1:{free_port}/defective/")
+    assert rows[0]["url"].startswith(f"http://127.0.0.1:{port}/defective/")
 
 
-def test_the_demo_at_another_port_is_the_same_gallery(tmp_path: Path, free_port: int) -> None:
+def test_the_demo_at_another_port_is_the_same_gallery(tmp_path: Path) -> None:
     classes = "[{name: functional}, {name: defective}]"
-    with DemoGallery(limit=1) as elsewhere:  # its port is taken while it runs, and free after it
-        other_port = int(elsewhere.address.rpartition(":")[2])
-    folder = project(tmp_path, f"  - {{kind: demo, limit: 3, port: {free_port}}}", classes)
+    port, other_port = free_port(), free_port()
+    folder = project(tmp_path, f"  - {{kind: demo, limit: 3, port: {port}}}", classes)
     assert scrape(folder) == 0
     first = manifest(folder)
     project(folder, f"  - {{kind: demo, limit: 2, port: {other_port}}}", classes)
@@ -614,14 +615,6 @@ def test_addresses_that_two_ports_gave_become_one(tmp_path: Path) -> None:
             ("http://127.0.0.1:1/cat/gallery.png?a=b", "http://127.0.0.1:1/cat/gallery.png?a=b", "1"),
             ("http://127.0.0.1:3/cat/demo.png?a=b", "http://127.0.0.1:3/cat/demo.png?a=b", "3"),
         ]
-
-
-@pytest.fixture
-def free_port(site: Any) -> int:
-    """A port that was free a moment ago: the site's own, after it is closed."""
-    site.server.shutdown()
-    site.server.server_close()
-    return int(site.server.server_address[1])
 
 
 def test_pictures_of_a_source_that_was_taken_out_are_kept_and_not_used(site: Any, tmp_path: Path, capsys: Any) -> None:

@@ -140,13 +140,19 @@ def test_values_become_what_arrow_makes_of_them(kind, values):
 WITHOUT_PANDAS = """
 import sys
 import numpy as np
+import pyarrow as pa
+from datetime import UTC, datetime
 from pathlib import Path
 from imageloom import tables
 from imageloom.features import FeatureStore
 
+MOMENT = pa.schema([pa.field("moment", pa.timestamp("s", tz="UTC"))])
 path, store = Path(sys.argv[1]) / "split.parquet", FeatureStore(Path(sys.argv[1]))
 tables.write(path, [dict.fromkeys(tables.SPLIT.names, "a")], tables.SPLIT)
 assert tables.read(path, tables.SPLIT, "split").to_pylist()
+moment = datetime(2026, 1, 1, tzinfo=UTC)
+tables.write(path, [dict.fromkeys(MOMENT.names, moment)], MOMENT)
+assert tables.to_rows(tables.read(path, MOMENT, "scrape")) == [{"moment": moment.timestamp()}]
 store.append([("a", np.ones(3, np.float32)), ("b", np.zeros(3, np.float32))], 3)
 assert store.keep_only({"a"}) == 1
 assert store.read(["a"]).tolist() == [[1, 1, 1]]

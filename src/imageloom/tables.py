@@ -222,6 +222,14 @@ def from_rows(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     )
 
 
+def to_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows by column name. As `pa.Table.to_pylist`, without pandas; moments are seconds since 1970."""
+    for place, each in enumerate(table.schema):
+        if pa.types.is_timestamp(each.type):
+            table = table.set_column(place, each.name, table[each.name].cast(pa.int64()))
+    return list(table.to_pylist())
+
+
 def array(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
     """`pa.array`, without pandas and without Arrow's computing, which takes longer to load than a small crawl.
 

@@ -1,6 +1,5 @@
 """Next month: a schedule fires, the gallery has new pictures, and a second run can be compared with the first."""
 
-import datetime
 import json
 import shutil
 import sys
@@ -42,7 +41,7 @@ def test_a_schedule_fires_recrawls_and_logs_a_run_that_can_be_compared(demo, tmp
             clone.run(sys.executable, "-m", "flows.pipeline")
             assert all([run["state_name"] for run in ui.runs(stage)] == ["Completed"] for stage in STAGES)
             gallery.limit += 15
-            fire_in_a_minute(ui)
+            ui.fire_soon()
             until(lambda: [run for run in ui.runs("recrawl") if run["state_name"] in FINAL], 400)
             (fired,) = ui.runs("recrawl")
             assert fired["auto_scheduled"]
@@ -61,14 +60,6 @@ def test_a_schedule_fires_recrawls_and_logs_a_run_that_can_be_compared(demo, tmp
     assert changed == {"data.digest", "data.pictures", "model.version"}
     assert {"accuracy", "macro_f1", "majority_baseline"} <= first["metrics"].keys()
     assert sorted(map(int, versions)) == [1, 2]
-
-
-def fire_in_a_minute(ui):
-    start = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60)
-    deployment = ui.deployment()
-    (present,) = deployment["schedules"]
-    schedule = {"interval": 86400, "anchor_date": start.isoformat(), "timezone": "UTC"}
-    ui.api("PATCH", f"deployments/{deployment['id']}/schedules/{present['id']}", {"schedule": schedule, "active": True})
 
 
 def mlflow_runs(clone):

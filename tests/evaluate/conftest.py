@@ -1,13 +1,13 @@
 """Projects in which the stage `evaluate` can be run, with a real backbone."""
 
 import hashlib
-import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from answers import write
+from once import made_once, run_python
 from projects import Project
 
 # A real backbone with a map: a picture's mean red, green and blue, and the picture itself as the map they are means of.
@@ -29,11 +29,7 @@ def means_tflite(request: pytest.FixtureRequest) -> bytes:
     """The bytes of MEANS_MODEL, converted in a process of its own and kept between runs."""
     key = hashlib.sha256(MEANS_MODEL.encode()).hexdigest()[:12]
     path = Path(request.config.cache.mkdir("imageloom")) / f"means-{key}.tflite"
-    if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        subprocess.run([sys.executable, "-c", MEANS_MODEL, str(temporary)], check=True, capture_output=True)
-        temporary.replace(path)
-    return path.read_bytes()
+    return made_once(path, partial(run_python, "-c", MEANS_MODEL)).read_bytes()
 
 
 @pytest.fixture

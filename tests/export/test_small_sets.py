@@ -6,9 +6,11 @@ sample photographs, whose class is the side on which they lie.
 
 import csv
 import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from imageloom.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 
-SIZE = 96
+BACKBONE = {"image_size": 96}
 EACH = 120  # pictures a class
 
 
@@ -56,21 +58,33 @@ def encoded(image: Image.Image, size: int) -> bytes:
     return file.getvalue()
 
 
+def run(project: Project, *stages: str) -> None:
+    for stage in stages:
+        subprocess.run([sys.executable, "-m", "imageloom.cli", stage, "-C", str(project.paths.root)], check=True)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> Path:
+    project = Project(tmp_path_factory.mktemp("backbone"), backbone=BACKBONE)
+    run(project, "backbone")
+    return project.paths.backbone
+
+
 @pytest.mark.parametrize(("pictures", "least"), [(digits, 0.8), (pieces, 0.7)])
-def test_int8_is_as_right_as_float32_within_a_point(pictures, least, tmp_path):
+def test_int8_is_as_right_as_float32_within_a_point(pictures, least, backbone, tmp_path):
     classes = dict(pictures())
     project = Project(
         tmp_path / "set",
         classes=[{"name": name} for name in classes],
-        backbone={"image_size": SIZE},
+        backbone=BACKBONE,
         split={"method": "stratified", "validation": 0.15, "test": 0.4},
         train={"probe": {"c": [0.03, 0.1]}},
         export={"formats": ["int8"], "check": 1000},
     )
     for name, content in classes.items():
         project.add(name, content)
-    for stage in ("backbone", "embed", "clean", "split", "train", "export"):
-        subprocess.run([sys.executable, "-m", "imageloom.cli", stage, "-C", str(project.paths.root)], check=True)
+    shutil.copytree(backbone, project.paths.backbone)
+    run(project, "embed", "clean", "split", "train", "export")
     with (project.paths.reports / "export.csv").open(encoding="utf-8") as file:
         rows = {row["format"]: row for row in csv.DictReader(file)}
     assert int(rows["int8"]["pictures"]) == pytest.approx(0.4 * EACH * len(classes), rel=0.02)

@@ -127,6 +127,7 @@ def test_a_slow_answer_times_out(site: Any) -> None:
     assert (got.status, got.attempts, got.error) == (Status.TIMEOUT, 2, "no whole answer in 0.2 s")
 
 
+@pytest.mark.alone
 def test_an_answer_that_falls_silent_times_out_long_before_its_whole_time(site: Any) -> None:
     def silent(handler: Any) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import urllib.request
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from flow_projects import Project, Ui, free_port, until
+from flow_projects import Project, Ui, until
+from ports import free_port
 
 from imageloom.cli import STAGES
 
@@ -34,13 +34,6 @@ def trainings(ui: Ui) -> int:
 def recrawled(ui: Ui) -> str:
     """What the latest recrawl ended with."""
     return ui.runs("recrawl")[0]["state"]["message"]
-
-
-def set_schedule(ui: Ui, schedule: dict[str, Any]) -> None:
-    """Changes the deployment's one schedule, as Prefect's page does."""
-    deployment = ui.deployment()
-    (present,) = deployment["schedules"]
-    ui.api("PATCH", f"deployments/{deployment['id']}/schedules/{present['id']}", {"schedule": schedule, "active": True})
 
 
 def test_pages_answer_where_it_says(ui: Ui) -> None:
@@ -114,8 +107,7 @@ def test_night_on_which_one_source_failed_is_made_up_for_on_the_next(ui: Ui) -> 
 
 def test_schedule_set_by_api_fires_and_its_run_completes(ui: Ui) -> None:
     before = {run["id"] for run in ui.runs("recrawl")}
-    start = datetime.now(UTC) + timedelta(seconds=30)
-    set_schedule(ui, {"interval": 86400, "anchor_date": start.isoformat(), "timezone": "UTC"})
+    start = ui.fire_soon()
     until(lambda: [run for run in ui.runs("recrawl") if run["id"] not in before and run["state_name"] in FINAL], 120)
     (fired,) = [run for run in ui.runs("recrawl") if run["id"] not in before]
     assert fired["auto_scheduled"]
@@ -144,7 +136,7 @@ def test_two_recrawls_never_run_at_once_and_nothing_new_trains_nothing(ui: Ui) -
 
 
 def test_ctrl_c_ends_everything_and_a_changed_schedule_survives(ui: Ui) -> None:
-    set_schedule(ui, {"cron": "30 4 * * 1", "timezone": "Europe/Berlin"})
+    ui.set_schedule({"cron": "30 4 * * 1", "timezone": "Europe/Berlin"})
     ui.api("POST", f"deployments/{ui.deployment()['id']}/pause_deployment")
     hold = ui.project.root / "hold_scrape"
     hold.touch()

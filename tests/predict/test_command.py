@@ -118,6 +118,7 @@ def test_name_that_is_not_unicode_and_output_that_is_ascii_work(exported_model, 
         assert imageloom(pictures, "--model", exported_model, env=environment).returncode == 0
 
 
+@pytest.mark.alone
 def test_one_picture_takes_under_a_second_and_150_megabytes(exported_model, pictures):
     started = time.perf_counter()
     run = imageloom(pictures / "a rose 🌹.jpg", "--model", exported_model)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from browsers import opened, until
 from playwright.sync_api import expect
+from servers import serving
 from test_review_http import Client
 from test_review_page import SENT
 
@@ -15,7 +16,7 @@ from imageloom import decisions
 
 
 @pytest.fixture
-def mounted(desk, exported_model, serving):
+def mounted(desk, exported_model):
     with serving(exported_model, "--review", cwd=desk.paths.root) as (address, _):
         yield address
 
@@ -68,6 +69,6 @@ def test_it_is_not_shown_to_others(desk, exported_model, options):
     assert "imageloom review" in done.stderr
 
 
-def test_it_is_not_there_where_nobody_asked_for_it(exported_model, serving, desk):
+def test_it_is_not_there_where_nobody_asked_for_it(exported_model, desk):
     with serving(exported_model, cwd=desk.paths.root) as (address, _):
         assert Client(f"http://{urlsplit(address).netloc}").ask("/review/session")[0].status == 404

@@ -1,7 +1,6 @@
 """A server of the real command in a process of its own."""
 
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,33 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-
-@contextmanager
-def _serving(model: Path, *options: str, cwd: Path | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
-    command = [sys.executable, "-m", "imageloom.cli", "serve", "--port", "0", "--model", str(model), *options]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", cwd=cwd)
-    try:
-        line = server.stdout.readline()
-        address = re.search(r"http://[^\s,]+", line)
-        assert address, line + server.stderr.read()
-        yield address[0], server
-    finally:
-        if server.poll() is None:
-            server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=20)
+import servers
 
 
 @pytest.fixture(scope="session")
 def serving():
     """Starts `imageloom serve` for a model folder on a free port; gives its address and its process."""
-    return _serving
+    return servers.serving
 
 
 @pytest.fixture(scope="session")
 def address(exported_model: Path) -> Iterator[str]:
     """Where the model of `exported_model` is served."""
-    with _serving(exported_model, "--threads", "2") as (url, _):
+    with servers.serving(exported_model, "--threads", "2") as (url, _):
         yield url
 
 

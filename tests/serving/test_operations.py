@@ -36,6 +36,7 @@ def version(address: str) -> str:
     return json.loads(ask(address, "/labels")[1])["model"]
 
 
+@pytest.mark.alone
 def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported_model):
     with serving(exported_model, "--threads", "1", "--queue", "2", "--cache", "0") as (address, _):
 
@@ -227,6 +228,7 @@ def test_worker_that_replaces_another_serves_the_newest_sound_model(serving, exp
         assert {version(address) for _ in range(8)} == {"1" * 12}
 
 
+@pytest.mark.alone
 def test_second_ctrl_c_does_not_wait(serving, exported_model):
     with serving(exported_model, "--threads", "1", "--cache", "0") as (address, server):
         huge = encoded(COLOURS["green"], "PNG", (6000, 6000))

@@ -48,11 +48,12 @@ def run(script: str, root: Path, *arguments: object) -> str:
 
 
 @pytest.fixture
-def registry(exported_model, tmp_path, monkeypatch) -> tuple[Path, list[str]]:
+def registry(exported_model, empty_mlflow, tmp_path, monkeypatch) -> tuple[Path, list[str]]:
     """A project with two registered versions, of which the first is the champion; and the runs of both."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     root = tmp_path / "my project 🐈"
     root.mkdir()
+    shutil.copy(empty_mlflow, root / "mlflow.db")
     for version in VERSIONS:
         folder = Path(shutil.copytree(exported_model, tmp_path / version / "export"))
         card = json.loads((folder / "model.json").read_text(encoding="utf-8")) | {"version": version}

@@ -42,7 +42,7 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace | None = Non
     Raises:
         DataError: No picture, or pictures of fewer than two classes, are left; or decisions.csv is damaged.
     """
-    manifest = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape").to_pylist()
+    manifest = tables.to_rows(tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape"))
     store = FeatureStore(paths.features)
     found = pictures.read(manifest, store.failed(), Decided(decisions.read(paths.decisions)), params.min_side)
     findings = checks.find(found, params, paths)

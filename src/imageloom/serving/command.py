@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.threads = arguments.threads or cores() // arguments.workers + 1
     logging.getLogger("waitress").setLevel(logging.ERROR)  # that connections wait is told by /metrics
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture is told to who sent it
+    wanted = settings.of(arguments)  # what cannot be is told before anything begins, and once
     memory.settle()
     slot = ModelSlot(arguments.model, arguments.cache)
     sockets = listen(arguments.host, arguments.port)
@@ -108,16 +109,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.review:
         line += f"\nreview at {links(sockets, arguments.host, '/review/')}"
     if arguments.workers == 1:
-        return _serve(arguments, slot, sockets, lambda: console.say(f"{line}\nCtrl-C ends it"))
+        return _serve(arguments, wanted, slot, sockets, lambda: console.say(f"{line}\nCtrl-C ends it"))
     console.say(f"{line}, by {arguments.workers} processes\nCtrl-C ends it")
     watcher = Watcher(slot)  # so that a worker which takes the place of another begins with the newest model
     looks = _now_and_then(watcher.look, arguments.watch)
-    supervisor = Supervisor(arguments.workers, lambda: _serve(arguments, slot, sockets), sockets, looks)
+    supervisor = Supervisor(arguments.workers, lambda: _serve(arguments, wanted, slot, sockets), sockets, looks)
     return supervisor.run(arguments.grace)
 
 
 def _serve(
     arguments: argparse.Namespace,
+    wanted: settings.Settings,
     slot: ModelSlot,
     sockets: list[socket.socket],
     ready: Callable[[], None] | None = None,
@@ -126,6 +128,7 @@ def _serve(
 
     Args:
         arguments: Of the command line.
+        wanted: What it asks for of the HTTP interface.
         slot: Holds the model.
         sockets: What it listens on.
         ready: Called when requests are answered; None in a worker process, whose supervisor does the talking.
@@ -134,7 +137,6 @@ def _serve(
 
     gate = Gate(arguments.threads, arguments.queue, arguments.deadline)
     slot.make_ready(gate.in_every_thread)
-    wanted = settings.of(arguments)
     app = create_app(slot, gate, wanted)
     # What is between the limits is read to its end and refused in good order; what is above is refused at once, and
     # the connection closed, which its sender may see as a reset.
