@@ -231,7 +231,7 @@ def to_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def array(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
-    """`pa.array`, without pandas and without Arrow's computing, which takes longer to load than a small crawl.
+    """`pa.array`, without pandas and without Arrow's computing, which takes as long to load as a small crawl.
 
     Args:
         values: Text, numbers, seconds since 1970 for a timestamp, or None.
