@@ -15,6 +15,7 @@ from test_scrape import from_site, gallery, manifest, picture, project, scrape, 
 
 from imageloom import cli, decisions
 from imageloom.decisions import Decision
+from imageloom.fetch.ledger import Ledger
 from imageloom.files import Paths
 
 
@@ -242,6 +243,21 @@ def test_the_report_advises_to_retry_what_is_still_listed(site: Any, tmp_path: P
     site.routes["/cat/1.jpg"] = picture("pink")
     assert cli.main(["scrape", "--retry", "http_error", "-C", str(folder)]) == 0
     assert "\n  1 of its addresses failed in a way that may pass" in report(folder, capsys)
+
+
+def test_what_a_killed_retry_asked_is_listed_by_the_crawl_that_goes_on(site: Any, tmp_path: Path) -> None:
+    gallery(site, cat={"a.jpg": picture(), "b.jpg": (503, {}, b"")}, dog={"c.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    assert scrape(folder) == 0
+    time.sleep(1.1)
+    with Ledger(Paths(folder).ledger, Paths(folder).raw / "manifest.parquet") as ledger:
+        row = ledger.find("cat", f"{site.address}/cat/b.jpg")
+        assert row is not None
+        ledger.record(row)  # of a retry, which keeps the date, and was killed before its end
+    site.asked.clear()
+    assert scrape(folder) == 0
+    assert "/cat/b.jpg" not in site.asked
+    assert len({row["last_seen"] for row in manifest(folder)}) == 1
 
 
 def test_retry_says_what_it_leaves_to_a_crawl(tmp_path: Path, capsys: Any) -> None:
