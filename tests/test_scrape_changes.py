@@ -271,4 +271,4 @@ def test_retry_says_what_it_leaves_to_a_crawl(tmp_path: Path, capsys: Any) -> No
     capsys.readouterr()
     assert cli.main(["scrape", "--retry", "not_image", "-C", str(folder)]) == 0
     said = capsys.readouterr()
-    assert said.err == "warning: left to the next crawl: 1 address in archives or storages\n"
+    assert said.err == "warning: left to the next crawl, being neither on the web nor in a folder: 1 address\n"
