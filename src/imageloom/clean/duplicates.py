@@ -16,8 +16,8 @@ from imageloom.clean.neighbours import Neighbours
 from imageloom.engine import cores, map_ordered
 
 _PROPOSED = 5  # for each picture and each form of its print
-# Bits of 256 by which short prints may differ in all forms: those of copies differ in 46 at most (cropped), of others in
-# 107 usually; two thirds of what is proposed then need no closer look.
+# Bits of 256 by which short prints may differ in all forms: those of copies differ in 46 at most (cropped), and others
+# usually in 107; two thirds of what is proposed then need no closer look.
 _FAR = 80
 _PAIRS = 8192  # compared at a time, which keeps memory flat
 
