@@ -12,7 +12,7 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit torture lint format serve ui demo bench bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve bench-clean setup browser lock clean
+.PHONY: help run test test-unit torture lint format serve ui demo baselines bench bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve bench-clean setup browser lock clean
 
 help:
 	@echo "make run     install, run the whole pipeline on the demo, say how good the model is"
@@ -20,6 +20,7 @@ help:
 	@echo "make serve   answer predictions at http://127.0.0.1:$(PORT)"
 	@echo "make ui      Prefect and MLflow in the browser, and the nightly recrawl"
 	@echo "make demo    look at the demo's gallery in a browser"
+	@echo "make baselines  compare the recipes of baselines.yaml on your pictures: a ranking, and a chart"
 	@echo "make torture  the kill loops and 20,000 mutated requests"
 	@echo "make lint    ruff and mypy;  make format  lets ruff mend what it can"
 	@echo "make bench   every benchmark;  make bench-embed, bench-export, bench-train, bench-pipeline, bench-crawl, bench-serve, bench-clean  one of them"
@@ -58,6 +59,10 @@ ui: $(STAMP)
 
 demo: $(STAMP)
 	@imageloom demo || [ $$? = 130 ]
+
+# NAMES="probe head" runs some. Parameters, models and reports of the project stay as they are.
+baselines: $(STAMP)
+	@python -m flows.baselines $(NAMES) || [ $$? = 130 ]
 
 bench: bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve bench-clean
 

@@ -11,6 +11,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("PREFECT_HOME", str(PROJECT / ".prefect"))
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # 20 do not suffice on a busy machine
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 HOME = Path(os.environ["PREFECT_HOME"])

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from flows import PROJECT
 
@@ -52,14 +53,32 @@ def reproduce(stage: str, force: bool, log: Callable[[str], object]) -> Outcome:
         force: Runs it even when nothing has changed.
         log: Called with each line as it comes.
     """
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *(["--force"] if force else []), stage]
     started = time.monotonic()
+    code, lines = run(["repro", "--single-item", *(["--force"] if force else []), stage], log)
+    seconds = time.monotonic() - started
+    if code != 0:
+        return Outcome(stage, "failed", seconds, _said_by_stage(lines), error(lines, code))
+    status = next((meaning for line in lines for words, meaning in _SKIPPED.items() if words in line), "ran")
+    return Outcome(stage, status, seconds, _said_by_stage(lines))
+
+
+def run(words: list[str], log: Callable[[str], object], project: Path = PROJECT) -> tuple[int, list[str]]:
+    """Runs a command of DVC to its end.
+
+    Args:
+        words: The command, such as `["repro", "train"]`.
+        log: Called with each line as it comes.
+        project: The folder of the dvc.yaml in which it runs.
+
+    Returns:
+        Its code, and its lines.
+    """
     lines: list[str] = []
     # A session of its own, so that Ctrl-C reaches it through us, and whatever it started with it.
     process = subprocess.Popen(
-        command,
-        cwd=PROJECT,
-        env=_environment(),
+        [sys.executable, "-m", "dvc", *words],
+        cwd=project,
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -73,17 +92,12 @@ def reproduce(stage: str, force: bool, log: Callable[[str], object]) -> Outcome:
             if line := line.rstrip().rpartition("\r")[2]:
                 lines.append(line)
                 log(line)
-        code = process.wait()
+        return process.wait(), lines
     finally:
         _end(process)
-    seconds = time.monotonic() - started
-    if code != 0:
-        return Outcome(stage, "failed", seconds, _said_by_stage(lines), _error(lines, code))
-    status = next((meaning for line in lines for words, meaning in _SKIPPED.items() if words in line), "ran")
-    return Outcome(stage, status, seconds, _said_by_stage(lines))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The stages' commands stand beside the interpreter, whether or not the environment is activated."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])  # noqa: PTH120
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
@@ -97,7 +111,7 @@ def _said_by_stage(lines: list[str]) -> list[str]:
     return lines[start:end]
 
 
-def _error(lines: list[str], code: int) -> str:
+def error(lines: list[str], code: int) -> str:
     """The line that says what went wrong: the stage's own before DVC's, with the hint that follows it."""
     if any(line.startswith("ERROR: ") and words in line for line in lines for words in _BUSY):
         who = next((f" {line.strip().partition(':')[0]}" for line in lines if line.startswith("  (PID ")), "")

@@ -130,7 +130,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _start(parsed: argparse.Namespace, children: list[Child]) -> None:
     """Starts the servers together, waits until both answer, then starts what waits for the schedule."""
-    store, experiment = _tracking()
+    store, experiment = tracking()
     local = not store.startswith(("http:", "https:"))
     _check_port(parsed.host, parsed.prefect_port, "Prefect", "--prefect-port")
     if local:
@@ -163,7 +163,7 @@ def _start(parsed: argparse.Namespace, children: list[Child]) -> None:
     _say("Ctrl-C ends them; between, `python -m flows.pipeline` shows up in Prefect")
 
 
-def _tracking() -> tuple[str, str]:
+def tracking() -> tuple[str, str]:
     """Where the stage `track` logs, with a SQLite file named from the project's folder, and its experiment."""
     try:
         content = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8")) or {}

@@ -159,7 +159,7 @@ def tiles_module(request: pytest.FixtureRequest) -> Path:
 def tiles_backbone(tiles_module: Path, request: pytest.FixtureRequest) -> Path:
     """models/backbone/ made from `tiles_module` by the stage, in a process of its own; kept while its code stays."""
     package = Path(imageloom.__file__).parent
-    ground = ("engine", "files", "graphs", "tflite_editor")
+    ground = ("backbone_files", "engine", "files", "graphs", "tflite_editor")
     code = [package / f"{name}.py" for name in ground] + sorted(package.glob("backbone/*.py"))
     key = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()[:12]
 

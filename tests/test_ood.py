@@ -77,6 +77,19 @@ def test_few_or_equal_pictures_give_numbers(features):
     assert np.isfinite(distances).all()
 
 
+def test_what_never_varies_makes_no_picture_far_but_those_in_which_it_does():
+    def grey(seed: int) -> np.ndarray:  # red, green and blue are the same numbers
+        return np.repeat(cloud(300, seed, 16), 3, axis=1) * np.float32(1 / 3)
+
+    detector = Detector.fit(grey(0))
+    near = detector.distances(grey(1))
+    assert near.mean() < 1.2
+    assert near.max() < 2.5
+    tinted = grey(2)
+    tinted[:, ::3] *= 1.2
+    assert detector.distances(tinted).min() > 2 * near.max()
+
+
 def test_the_same_features_give_the_same_bytes_and_it_is_small(tmp_path):
     features = np.random.default_rng(0).normal(1, 1, (120, 1280)).astype(np.float32)
     for name in ("a", "b"):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from projects import picture
 
-from imageloom import runtimes, tables, track
+from imageloom import cli, mlflow_store, runtimes, tables, track
 from imageloom.errors import DataError, ModelError
 from imageloom.files import Paths, write_json
 from imageloom.predictor import Predictor
@@ -211,6 +211,40 @@ def test_command_says_one_line_and_notes_the_revision(paths: Paths) -> None:
     tags = client(paths).get_run(run_id).data.tags
     assert tags["mlflow.source.git.commit"] == git("rev-parse", "HEAD")
     assert tags["git.uncommitted_changes"] == "no"
+
+
+def test_an_experiment_is_logged_elsewhere_under_a_name_and_with_what_it_cost(paths: Paths) -> None:
+    store = paths.root.parent / "the user's" / "mlflow.db"
+    store.parent.mkdir()
+    words = ["track", "-C", str(paths.root), "--experiment", "trials", "--name", "卡 a", "--tracking-uri"]
+    words += [f"sqlite:///{store}", "--cost"]
+    assert cli.main([*words, "training_seconds=12.5"]) == 0
+    runs = mlflow_store.runs("trials", store.parent)
+    assert [run.name for run in runs] == ["卡 a"]
+    metrics = runs[0].metrics
+    assert metrics["training_seconds"] == 12.5
+    assert metrics["model_megabytes"] == pytest.approx((paths.export / "model.tflite").stat().st_size / 1e6)
+    assert 0 < metrics["milliseconds_per_picture"] < 1000
+    assert (store.parent / "mlruns").is_dir()
+    assert not (paths.root / "mlflow.db").exists()
+    # The same result is one run; what it cost is of the last time.
+    assert cli.main([*words, "training_seconds=9"]) == 0
+    runs = mlflow_store.runs("trials", store.parent)
+    assert [run.metrics["training_seconds"] for run in runs] == [9]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--cost", "fast"], "error: --cost fast: not a name and a number"),
+        (["--tracking-uri", "mlruns"], "error: --tracking-uri: "),
+        (["--experiment", ""], "error: --experiment: "),
+    ],
+)
+def test_options_that_cannot_be_logged_are_refused(words: list[str], error: str, paths: Paths, capsys) -> None:
+    assert cli.main(["track", "-C", str(paths.root), *words]) == 2
+    assert capsys.readouterr().err.startswith(error)
+    assert not (paths.root / "mlflow.db").exists()
 
 
 def test_missing_result_is_an_error_and_not_a_warning(paths: Paths) -> None:

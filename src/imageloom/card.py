@@ -61,6 +61,12 @@ class Card:
         aspect: images.Aspect = self.content["input"]["aspect"]
         return aspect
 
+    @property
+    def usual_format(self) -> str:
+        """The format that answers where none is asked for."""
+        formats = self.content["formats"]
+        return "float32" if "float32" in formats else str(next(iter(formats)))
+
     def entry(self, name: str) -> dict[str, Any]:
         """What is said of one of the formats; its files and labels.txt are what was exported.
 
@@ -71,7 +77,7 @@ class Card:
         if name not in formats:
             raise ModelError(f"{self.folder} holds no {name} model", f"name one that it holds: {', '.join(formats)}")
         entry: dict[str, Any] = formats[name]
-        for file in (LABELS_FILE, entry["file"], entry["head"], entry["ood"]):
+        for file in (LABELS_FILE, entry["file"], entry["head"], entry["ood"], *filter(None, [entry.get("network")])):
             self._check(file)
         self._check_labels()
         return entry

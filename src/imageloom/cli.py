@@ -45,6 +45,7 @@ COMMANDS = {
     "make": ("imageloom.make.command", "make a classifier of a folder of pictures, with make_image_classifier's flags"),
     "predict": ("imageloom.predict.command", "name what is on pictures"),
     "compare": ("imageloom.compare", "say whether one model is better than another, and end with a code that says so"),
+    "rank": ("imageloom.rank", "list the runs of an experiment, best first, with what each costs, and draw them"),
     "serve": ("imageloom.serving.command", "answer predictions over HTTP, with a page to drop pictures on"),
     "review": ("imageloom.review.command", "look at doubtful pictures in the browser, and decide by keyboard"),
     "forget": ("imageloom.forget", "take a picture out, see that it does not come back, and say which models saw it"),

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-from imageloom import params, tables
+from imageloom import network, params, tables
 from imageloom.console import counted, say
 from imageloom.errors import ImageloomError
 from imageloom.features import FeatureStore, picture_of
@@ -137,7 +137,7 @@ def _drop_features(shas: set[str], paths: Paths) -> int:
     failed = store.failed()
     if failed.keys() & shas:
         store.write_failed({name: why for name, why in failed.items() if name not in shas})
-    stores = (store, store.unfinished())
+    stores = (store, store.unfinished(), network.own(paths.classifier).features)
     return sum(one.keep_only({name for name in one.ids() if picture_of(name) not in shas}) for one in stores)
 
 

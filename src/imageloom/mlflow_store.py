@@ -5,7 +5,9 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from imageloom import params
@@ -14,6 +16,21 @@ from imageloom.errors import ModelError
 DEFAULT_URI = "sqlite:///mlflow.db"
 
 SECONDS_TO_ANSWER = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as the store has it.
+
+    Args:
+        name: What it is called.
+        params: Names of parameters -> their values as text.
+        metrics: Names of metrics -> their last values.
+    """
+
+    name: str
+    params: dict[str, str]
+    metrics: dict[str, float]
 
 
 @contextlib.contextmanager
@@ -63,6 +80,24 @@ def check_writable(uri: str) -> None:
         connection.close()
 
 
+def experiment(client: Any, name: str, uri: str, root: Path) -> str:
+    """The experiment's id; where it is new, its files go to mlruns/ beside a SQLite store, else in the project.
+
+    Args:
+        client: MLflow's, of the store.
+        name: Of the experiment.
+        uri: The store's address, as `absolute` gives it.
+        root: The project's folder.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    of_server = uri.startswith(("http:", "https:"))
+    scheme, _, database = uri.partition(":///")
+    beside = Path(database).resolve().parent if scheme == "sqlite" else root
+    return str(client.create_experiment(name, None if of_server else (beside / "mlruns").as_uri()))
+
+
 def exported_folder(model: str, root: Path) -> Path:
     """The exported folder that a registered model was logged with, fetched where the store is elsewhere.
 
@@ -107,6 +142,43 @@ def run_of(model: str) -> str | None:
             return client.get_model_version_by_alias(name, alias).run_id
         name, _, version = model.rpartition("/")
         return client.get_model_version(name, version).run_id
+
+
+def runs(experiment: str, root: Path) -> list[Run]:
+    """The finished runs of an experiment in the project's store, newest first.
+
+    Raises:
+        ModelError: The store does not answer, or has no such experiment.
+    """
+    uri = absolute(_uri(root), root)
+    scheme, _, file = uri.partition(":///")
+    advice = "`make ui` shows what there is; a run is logged by `dvc repro`, several by `make baselines`"
+    if scheme == "sqlite" and not Path(file).exists():
+        raise ModelError(f"no MLflow store at {file}", advice)
+    try:
+        with quiet():
+            import mlflow
+
+            client = mlflow.MlflowClient(uri, uri)
+            found = client.get_experiment_by_name(experiment)
+            listed = [] if found is None else _all_runs(client, found.experiment_id)
+    except Exception as fault:  # what a store's driver raises is not known here
+        raise ModelError(f"cannot read {without_secrets(uri)}: {one_line(fault, uri)}", advice) from None
+    if not listed:
+        raise ModelError(f"no finished run of the experiment {experiment!r} in {without_secrets(uri)}", advice)
+    return [Run(str(run.info.run_name), run.data.params, run.data.metrics) for run in listed]
+
+
+def _all_runs(client: Any, experiment: str) -> list[Any]:
+    found, token = [], None
+    while True:
+        page = client.search_runs(
+            [experiment], "attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"], page_token=token
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def database(root: Path) -> Path | None:

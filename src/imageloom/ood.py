@@ -19,7 +19,10 @@ from imageloom import arrays
 AXES = 64  # principal axes that are kept, at most: 0.6 MB for 2,192 features; twice as many change little
 _SHARE = 4  # training pictures for each axis, at least: with fewer, an axis is chance
 _ROWS = 4096  # at a time, which keeps memory flat
-_LEAST = np.finfo(np.float32).tiny  # what is divided by: all training pictures may be alike along an axis
+_LEAST = float(np.finfo(np.float32).tiny)  # what is divided by: all training pictures may be alike
+# Share of all variance. What is less, as colour in grey pictures, is lost in the difference of two sums in float32, and
+# the square of it in such a sum itself.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +55,12 @@ class Detector:
         kept = max(1, min(AXES, number // _SHARE, length - 1))
         few = number < min(length, _ROWS)
         variances, axes, total = _axes_of_few(next(centred), kept) if few else _axes_of_many(centred, kept)
+        least = max(total * _ROUNDING, _LEAST)
         return cls(
             mean.astype(np.float32),
             np.ascontiguousarray(axes[:, ::-1], np.float32),
-            np.maximum(variances[::-1], _LEAST).astype(np.float32),
-            np.asarray(max(total - variances.sum(), _LEAST), np.float32),
+            np.maximum(variances[::-1], least * _ROUNDING).astype(np.float32),
+            np.asarray(max(total - variances.sum(), least), np.float32),
         )
 
     def distances(self, features: np.ndarray) -> np.ndarray:

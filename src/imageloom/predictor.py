@@ -14,6 +14,7 @@ import numpy as np
 from imageloom import arrays, card, heatmap, images, ood
 from imageloom.engine import Engine
 from imageloom.errors import ImageError, ModelError
+from imageloom.estimator import Estimator
 from imageloom.trained_on import TrainedOn
 
 _NOWHERE = np.array([np.nan], np.float32)  # the distance of what has no features
@@ -200,6 +201,42 @@ class Predictor:
         return self._loaded_kernel
 
 
+class EstimatorPredictor(Predictor):
+    """An exported model of the format skops: a network in TFLite, and a classifier on its features."""
+
+    def open_model(self, path: Path, entry: dict[str, Any]) -> None:
+        """See `Predictor`."""
+        network = path.with_name(entry["network"])
+        self._engine, self._estimator = Engine(network), Estimator.load(path, "export")
+        if (self._engine.size, self._estimator.classes) != (self.size, len(self.labels)):
+            raise ModelError(
+                f"{network} takes pictures of side {self._engine.size} and {path} knows {self._estimator.classes} "
+                f"classes; {card.CARD_FILE} says {self.size} and {len(self.labels)}",
+                card.EXPORT_AGAIN,
+            )
+        if self._engine.output_length != len(self._detector.mean):
+            raise ModelError(f"{network} gives {self._engine.output_length} features", card.EXPORT_AGAIN)
+
+    def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """See `Predictor`."""
+        features = self._engine(image)
+        return self._estimator.probabilities(features[np.newaxis])[0], features
+
+    def run_with_map(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """See `Predictor`; no classifier but a linear one can say what a place in a map adds."""
+        return self.run(image)[0], None
+
+
+def of_folder(folder: Path) -> Predictor:
+    """The model in a folder that `export` wrote, in the format that answers where none is asked for.
+
+    Raises:
+        ModelError: A file is missing, was altered since it was exported, or does not fit the others.
+    """
+    usual = card.read(folder).usual_format
+    return EstimatorPredictor(folder, usual) if usual == "skops" else Predictor(folder, usual)
+
+
 class _PyFunc:
     """The model as MLflow calls it."""
 
@@ -233,4 +270,4 @@ class _PyFunc:
 
 def _load_pyfunc(data_path: str) -> _PyFunc:
     """What MLflow calls when this module is a model's `loader_module`; `data_path` is the exported folder."""
-    return _PyFunc(Predictor(Path(data_path)))
+    return _PyFunc(of_folder(Path(data_path)))

@@ -13,7 +13,8 @@ import numpy as np
 from imageloom import card, heatmap, images, tflite_metadata
 from imageloom.engine import Engine
 from imageloom.errors import ModelError
-from imageloom.predictor import Prediction, Predictor
+from imageloom.estimator import Estimator
+from imageloom.predictor import EstimatorPredictor, Prediction, Predictor
 from imageloom.tflite_metadata import Metadata
 from imageloom.trained_on import TrainedOn
 
@@ -23,6 +24,9 @@ _REGISTERED = ("mlflow:models/", "models:/")
 # A picture whose sides differ more is cropped rather than squashed, where a model does not say what it was trained on;
 # so did TensorFlow's label_image.
 SQUASHED_UP_TO = 1.5
+
+# What holds a classifier that is no network.
+_SKOPS = Path(Estimator.FILE).suffix
 
 # TF-Hub's common image signature: pixels go in as 0 to 1.
 COMMON_MEAN, COMMON_STD = 0.0, 255.0
@@ -93,18 +97,20 @@ def _fetched(where: str) -> Path:
 
 def _exported(path: Path) -> tuple[Path, str] | None:
     """The folder and the format of a model that `export` wrote; None for one that others made."""
-    if path.suffix.lower() not in _NETWORKS and not (path / "saved_model.pb").is_file():
+    if path.suffix.lower() not in (*_NETWORKS, _SKOPS) and not (path / "saved_model.pb").is_file():
         if path.is_file():
             raise ModelError(
                 f"{path} is no model", "name a folder that `export` wrote, a .tflite, a .onnx or a SavedModel"
             )
-        return path, "float32"
+        return path, card.read(path).usual_format
     resolved = path.resolve()
     if card.is_ours(resolved.parent):
         formats = card.read(resolved.parent).content["formats"]
         for name, entry in formats.items():
             if entry["file"] == resolved.name:
                 return path.parent if path.name == resolved.name else resolved.parent, name
+    if path.suffix.lower() == _SKOPS:
+        raise ModelError(f"{path} alone does not say what it takes", "name the folder that `export` wrote it to")
     return None
 
 
@@ -241,7 +247,11 @@ class _ExportedOnnx(_Exported):
     network = _Onnx
 
 
-_RUN_BY: dict[str, type[Predictor]] = {"saved_model": _ExportedSavedModel, "onnx": _ExportedOnnx}
+_RUN_BY: dict[str, type[Predictor]] = {
+    "saved_model": _ExportedSavedModel,
+    "onnx": _ExportedOnnx,
+    "skops": EstimatorPredictor,
+}
 
 
 class _Foreign(Predictor):

@@ -144,4 +144,5 @@ def _require_every_side(counts: Counter[tuple[str, str]], params: Params) -> Non
             hint = "set `method: stratified` under `split`, or add pictures of this class"
         else:
             hint = "make `validation` or `test` under `split` larger, or add pictures of this class"
-        raise DataError(f"class {name!r} has {total} pictures and none of them for {' and '.join(empty)}", hint)
+        count = console.counted(total, "picture")
+        raise DataError(f"class {name!r} has {count} and none of them for {' and '.join(empty)}", hint)

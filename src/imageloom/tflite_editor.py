@@ -43,6 +43,19 @@ class Graph:
         self._size = len(content)
         self._names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
+    @classmethod
+    def empty(cls) -> "Graph":
+        """A model without operators, to which they are to be added."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        model, graph = schema.ModelT(), schema.SubGraphT()
+        model.version, model.subgraphs, model.operatorCodes = 3, [graph], []
+        model.buffers = [schema.BufferT()]  # the first stands for no constant
+        graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [], [], []
+        builder = _Builder(1 << 10)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return cls(bytes(builder.Output()))
+
     @property
     def input(self) -> int:
         """Index of the tensor that takes the picture."""
@@ -181,7 +194,7 @@ class Graph:
             width, channels = shape[-2:]
             for place, index in enumerate(operator.inputs):
                 values = self.constant(index)
-                if values is not None and values.size == channels < _NARROW and values.shape[-1] == channels:
+                if values is not None and values.size == channels < _NARROW and values.shape[-1:] == (channels,):
                     row = np.tile(values.reshape(1, 1, 1, channels), (1, 1, width, 1))
                     operator.inputs[place] = self.add_constant(f"row_{index}", row)
 

@@ -2,15 +2,16 @@
 
 Reads files that the other stages wrote and nothing else, so a store that cannot be written loses nothing: the stage
 warns, and `imageloom track` logs the same result when the store is back. A result that is in the store already is
-named, not logged again.
+named, not logged again; what was measured of its cost is, since that is of the machine and its hour.
 """
 
+import argparse
 import contextlib
 import hashlib
 import json
 import logging
 import re
-import subprocess
+import sys
 import tempfile
 import unicodedata
 from collections import Counter
@@ -20,12 +21,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from imageloom import console, files, mlflow_store, params, results, tables
+from imageloom import console, cost, files, mlflow_epochs, mlflow_store, params, results, revision, tables
+from imageloom.errors import ImageloomError
 from imageloom.files import Paths
 from imageloom.params import StageParams
-from imageloom.predictor import Predictor
+from imageloom.predictor import of_folder
 
 # MLflow's own limits, with which it refuses or cuts what is sent.
 MAX_VALUE = 6000  # characters of a parameter's value
@@ -34,6 +36,7 @@ METRICS_PER_BATCH = 1000
 
 # What the logged model needs to predict; its versions are those that made it.
 REQUIREMENTS = ("ai-edge-litert", "numpy", "pandas", "pillow")
+OF_ESTIMATORS = ("scikit-learn", "skops")
 
 # A larger picture is no example: MLflow keeps it twice, as text.
 MAX_EXAMPLE_BYTES = 2_000_000
@@ -48,7 +51,7 @@ class Params(StageParams):
     )
     tracking_uri: str = Field(
         default=mlflow_store.DEFAULT_URI,
-        description="MLflow server's address, or a database beside which the files go to mlruns/ in the project",
+        description="MLflow server's address, or a database; a SQLite file has mlruns/ beside it",
     )
 
     @field_validator("model_name")
@@ -74,26 +77,55 @@ class Result:
         params: Flat names of parameters -> their values as text.
         metrics: Names of metrics -> values.
         tags: The revision of the code that made it, and `imageloom.result`, a digest by which the run is found again.
+        costs: Metrics of the machine that ran it, which are not part of what the result is known by.
         artifacts: Files, each with the folder it goes to in the run.
         labels: The classes as people read them, in the order of the model's outputs.
+        needed: The packages with which the model predicts.
         example: Bytes of a test picture, None where none is at hand.
+        name: Of the run.
     """
 
     params: dict[str, str]
     metrics: dict[str, float]
+    costs: dict[str, float]
     tags: dict[str, str]
     artifacts: list[tuple[Path, str]]
     labels: tuple[str, ...]
+    needed: tuple[str, ...]
     example: bytes | None
+    name: str
 
 
-def run(settings: Params, paths: Paths) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what may stand in place of the section's own, for those who run experiments."""
+    parser.add_argument("--experiment", metavar="NAME", help="in place of track.experiment")
+    parser.add_argument("--tracking-uri", metavar="URI", help="in place of track.tracking_uri")
+    parser.add_argument("--name", help="what the run is called (default: its accuracy and the model's version)")
+    parser.add_argument(
+        "--cost",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="another metric to log, such as training_seconds=12.5",
+    )
+    parser.add_argument("--follow", metavar="TRAINING", help="log epochs only, as `train` tells them on standard input")
+
+
+def run(settings: Params, paths: Paths, arguments: argparse.Namespace | None = None) -> None:
     """Writes one MLflow run, and its id to reports/mlflow_run.json.
 
     Raises:
         ImageloomError: The result itself is missing or damaged; a store that cannot be written only warns.
     """
-    result = _result(settings, paths)
+    name, costs = None, dict[str, float]()
+    if arguments is not None:
+        settings, name = _in_place(settings, arguments), arguments.name
+        costs = dict(_number(text) for text in arguments.cost)
+        if arguments.follow:
+            place = mlflow_epochs.Place(settings.tracking_uri, settings.experiment, paths.root)
+            mlflow_epochs.follow(arguments.follow, sys.stdin, place)
+            return
+    result = _result(settings, paths, name, costs)
     entry: dict[str, Any] = {
         "run_id": None,
         "experiment": settings.experiment,
@@ -117,6 +149,24 @@ def run(settings: Params, paths: Paths) -> None:
     console.say(
         f"track: {verb} as run {run_id} of {settings.experiment}; model {settings.model_name}, version {version}"
     )
+
+
+def _in_place(settings: Params, arguments: argparse.Namespace) -> Params:
+    """The section, with what the command line says instead."""
+    asked = {"experiment": arguments.experiment, "tracking_uri": arguments.tracking_uri}
+    try:
+        return Params(**settings.model_dump() | {key: value for key, value in asked.items() if value is not None})
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        raise ImageloomError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from None
+
+
+def _number(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return _allowed(name), float(value)
+    except ValueError:
+        raise ImageloomError(f"--cost {text}: not a name and a number", "--cost training_seconds=12.5") from None
 
 
 def versions_that_saw(ids: set[str], paths: Paths) -> dict[str, Counter[str] | None]:
@@ -159,10 +209,10 @@ def data_digest(rows: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256("".join(f"{id_} {name}\n" for id_, name in sorted(rows)).encode()).hexdigest()
 
 
-def _result(settings: Params, paths: Paths) -> Result:
+def _result(settings: Params, paths: Paths, name: str | None, costs: dict[str, float]) -> Result:
     scores = results.metrics(paths)
     split = tables.read(paths.split, tables.SPLIT, "split").select(["id", "class", "path", "side"]).to_pylist()
-    predictor = Predictor(paths.export)
+    predictor = of_folder(paths.export)
     flat = _flatten(params.load_all(paths.params))
     if "track.tracking_uri" in flat:
         flat["track.tracking_uri"] = mlflow_store.without_secrets(settings.tracking_uri)
@@ -170,8 +220,19 @@ def _result(settings: Params, paths: Paths) -> Result:
     flat["data.pictures"] = str(len(split))
     flat["model.version"] = predictor.version
     metrics = _metrics(scores) | _cleaning(results.cleaning(paths))
-    tags = {**_revision(paths.root), "imageloom.result": _digest([flat, metrics])}
-    return Result(flat, metrics, tags, _artifacts(settings, paths), predictor.labels, _example(split, paths))
+    tags = revision.tags(paths.root) | mlflow_epochs.tags(paths) | {"imageloom.result": _digest([flat, metrics])}
+    test = [path for row in split if row["side"] == "test" and (path := paths.raw / row["path"]).is_file()]
+    return Result(
+        flat,
+        metrics,
+        cost.measure(predictor, test) | costs,
+        tags,
+        _artifacts(settings, paths),
+        predictor.labels,
+        REQUIREMENTS + (OF_ESTIMATORS if predictor.card.usual_format == "skops" else ()),
+        _example(test),
+        name or f"{metrics['accuracy']:.3f} {predictor.version}",
+    )
 
 
 def _flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -227,30 +288,6 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _revision(root: Path) -> dict[str, str]:
-    """Tags with git's revision of the code, and whether it had changes; none outside a repository."""
-    commit = _git(root, "rev-parse", "HEAD")
-    if not commit:
-        return {}
-    # What the pipeline itself writes into git is a result, not a change to what made it.
-    changed = _git(
-        root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)dvc.lock", ":(exclude)reports"
-    )
-    return {
-        "mlflow.source.git.commit": commit,  # the name under which MLflow's page shows it
-        "git.branch": _git(root, "rev-parse", "--abbrev-ref", "HEAD") or "",
-        "git.uncommitted_changes": "yes" if changed else "no",
-    }
-
-
-def _git(root: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
 def _artifacts(settings: Params, paths: Paths) -> list[tuple[Path, str]]:
     reports = [paths.reports / name for name in ("index.html", "metrics.json")] + sorted(paths.reports.glob("*.csv"))
     found = [(path, "reports") for path in reports if path.is_file()]
@@ -263,10 +300,9 @@ def _artifacts(settings: Params, paths: Paths) -> list[tuple[Path, str]]:
     return [*found, (paths.split, "data")]  # `versions_that_saw` looks it up
 
 
-def _example(split: list[dict[str, Any]], paths: Paths) -> bytes | None:
+def _example(test: list[Path]) -> bytes | None:
     """The smallest test picture that is at hand."""
-    found = [path for row in split if row["side"] == "test" and (path := paths.raw / row["path"]).is_file()]
-    smallest = min(found, key=lambda path: (path.stat().st_size, path.name), default=None)
+    smallest = min(test, key=lambda path: (path.stat().st_size, path.name), default=None)
     if smallest is None or smallest.stat().st_size > MAX_EXAMPLE_BYTES:
         return None
     return smallest.read_bytes()
@@ -286,12 +322,17 @@ def _log(result: Result, settings: Params, paths: Paths) -> tuple[str, str, bool
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     client = mlflow.MlflowClient()
-    experiment = _experiment(client, settings.experiment, uri, paths)
+    experiment = mlflow_store.experiment(client, settings.experiment, uri, paths.root)
     known = _find(client, experiment, settings.model_name, result)
+    begun = mlflow_epochs.begun(client, experiment, result.tags.get(mlflow_epochs.TRAINING))
     if known is not None:
+        if begun is not None:  # the same training once more: its epochs stand in the first run
+            client.delete_run(begun)
+        _log_metrics(client, known[0], result.costs)
         return *known, False
-    name = f"{result.metrics['accuracy']:.3f} {result.params['model.version']}"
-    with mlflow.start_run(experiment_id=experiment, run_name=name, tags=result.tags) as run:
+    new: dict[str, Any] = {"experiment_id": experiment} if begun is None else {"run_id": begun}
+    with mlflow.start_run(**new) as run:
+        mlflow.set_tags(result.tags | {"mlflow.runName": result.name})
         _log_values(client, run.info.run_id, result)
         for path, folder in result.artifacts:
             mlflow.log_artifact(str(path), folder or None)
@@ -310,14 +351,20 @@ def _find(client: Any, experiment: str, model_name: str, result: Result) -> tupl
 
 
 def _log_values(client: Any, run_id: str, result: Result) -> None:
-    from mlflow.entities import Metric, Param
-    from mlflow.utils.time import get_current_time_millis
+    from mlflow.entities import Param
 
     entries = [Param(*item) for item in result.params.items()]
     for start in range(0, len(entries), PARAMS_PER_BATCH):
         client.log_batch(run_id, params=entries[start : start + PARAMS_PER_BATCH])
+    _log_metrics(client, run_id, result.metrics | result.costs)
+
+
+def _log_metrics(client: Any, run_id: str, values: dict[str, float]) -> None:
+    from mlflow.entities import Metric
+    from mlflow.utils.time import get_current_time_millis
+
     now = get_current_time_millis()
-    metrics = [Metric(name, value, now, 0) for name, value in result.metrics.items()]
+    metrics = [Metric(name, value, now, 0) for name, value in values.items()]
     for start in range(0, len(metrics), METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
 
@@ -345,17 +392,8 @@ def _log_model(result: Result, settings: Params, paths: Paths) -> str:
         code_paths=[str(Path(__file__).parent)],
         signature=ModelSignature(Schema([ColSpec("binary", "image")]), Schema(outputs)),
         input_example=None if result.example is None else pd.DataFrame({"image": [result.example]}),
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={metadata.version(name)}" for name in result.needed],
         registered_model_name=settings.model_name,
         await_registration_for=0,
     )
     return str(logged.registered_model_version)
-
-
-def _experiment(client: Any, name: str, uri: str, paths: Paths) -> str:
-    """The experiment's id; where it is new and the store a database, its files go to mlruns/ in the project."""
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    of_server = uri.startswith(("http:", "https:"))
-    return str(client.create_experiment(name, None if of_server else (paths.root / "mlruns").as_uri()))

@@ -1,22 +1,31 @@
 """Stage `train`: fits a classifier on the features of the training pictures, by the recipe `train.recipe`."""
 
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from imageloom import console, files, params, tables, trained_on
+from imageloom import backbone_files, console, files, network, params, tables, trained_on
 from imageloom.errors import DataError
 from imageloom.features import FeatureStore, key
 from imageloom.files import Paths
 from imageloom.params import ClassSpec, StageParams
-from imageloom.recipes import classifier, registry
+from imageloom.recipes import classical, classifier, registry
+from imageloom.recipes.classical import ClassicalParams
 from imageloom.recipes.classifier import Classifier
+from imageloom.recipes.cnn import CnnParams
 from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.dense import HeadParams
+from imageloom.recipes.distribution import Team
+from imageloom.recipes.finetune import FinetuneParams
+from imageloom.recipes.live import Live
 from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams
+from imageloom.recipes.workshop import Workshop
 from imageloom.trained_on import TrainedOn
 
 
@@ -25,10 +34,15 @@ class Params(StageParams):
 
     recipe: registry.Name = Field(
         default="probe",
-        description="`probe`: logistic regression on the features; `head`: a dense layer on them, epoch by epoch",
+        description="`probe`: logistic regression on the features; `head`: a dense layer on them, epoch by epoch; "
+        "`classical`: trees, neighbours, support vectors, clusters, on features or pixels; "
+        "`finetune`: the network itself trained further; `cnn`: a small network from scratch",
     )
     probe: ProbeParams = Field(default=ProbeParams(), description="the probe's own parameters")
     head: HeadParams = Field(default=HeadParams(), description="the head's own parameters")
+    classical: ClassicalParams = Field(default=ClassicalParams(), description="the classical methods' own parameters")
+    finetune: FinetuneParams = Field(default=FinetuneParams(), description="the fine-tuning's own parameters")
+    cnn: CnnParams = Field(default=CnnParams(), description="the small network's own parameters")
     known: RejectionParams = Field(default=RejectionParams(), description="which pictures are answered as known")
 
 
@@ -40,23 +54,35 @@ def run(settings: Params, paths: Paths) -> None:
     """
     table = tables.read(paths.split, tables.SPLIT, "split")
     classes, sides = read(table, paths)
-    recipe = registry.RECIPES[settings.recipe]
     # On one thread: sums come out the same whatever the number of cores, and on matrices as small as these, threads
     # that wait for each other on a busy machine make minutes of seconds.
-    with threadpool_limits(1):
-        fitted = recipe(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe))
+    own = getattr(settings, settings.recipe)
+    if not Team(getattr(own, "strategy", "none")).is_chief:
+        _help(own, settings.recipe, (classes, sides), paths)
+        return
+    with files.atomic_folder(paths.classifier) as folder, threadpool_limits(1):
+        if settings.recipe in registry.NETWORKS:
+            fitted, sides = _train_network(settings, (classes, sides), table, paths, folder)
+        else:
+            if settings.recipe == "classical" and classical.write_network(
+                settings.classical, network.own(folder).folder
+            ):
+                sides = _embedded(classes, table, paths, folder)
+            recipe = registry.RECIPES[settings.recipe]
+            fitted = recipe(sides["train"], sides["validation"], len(classes), own)
         found = classifier.complete(fitted, sides["train"], sides["validation"], settings.known)
-    with files.atomic_folder(paths.classifier) as folder:
         found.save(folder)
         TrainedOn.of(row["id"] for row in table.to_pylist() if row["side"] in sides).save(folder / trained_on.FILE)
         files.write_text(folder / "labels.txt", "".join(f"{spec.label}\n" for spec in classes))
         about = {
             "recipe": settings.recipe,
             "classes": [{"name": spec.name, "label": spec.label} for spec in classes],
-            "input": {"aspect": FeatureStore(paths.features).made_by()["aspect"]},
+            "input": {"aspect": network.pretrained(paths).features.made_by()["aspect"]},
             **found.describe(),
+            **({"training": fitted.training} if fitted.training else {}),
         }
         files.write_json(folder / "classifier.json", about)
+    shutil.rmtree(_kept(paths), ignore_errors=True)
     history = fitted.history
     files.write_csv(paths.reports / "history.csv", list(history[0]), [list(row.values()) for row in history])
     _say(fitted, found, sides, settings)
@@ -73,13 +99,83 @@ def read(table: Any, paths: Paths) -> tuple[list[ClassSpec], dict[str, Data]]:
         DataError: The split names a class that the parameters do not know, or too few.
     """
     classes = _classes(table["class"].to_pylist(), params.load_classes(paths.params))
-    store = FeatureStore(paths.features)
-    return classes, {side: _side(table, side, classes, store) for side in ("train", "validation")}
+    return classes, _sides(table, classes, network.pretrained(paths).features, paths)
+
+
+def _sides(table: Any, classes: list[ClassSpec], store: FeatureStore, paths: Paths) -> dict[str, Data]:
+    number = {spec.name: index for index, spec in enumerate(classes)}
+    found = {}
+    for side in ("train", "validation"):
+        rows = [row for row in table.to_pylist() if row["side"] == side]
+        ids = [row["id"] for row in rows]
+        found[side] = Data(
+            store.read(ids),
+            np.array([number[row["class"]] for row in rows], int),
+            np.array([row["group"] for row in rows]),
+            tuple(store.read([key(name, view) for name in ids]) for view in store.views()),
+            tuple(paths.raw / row["path"] for row in rows),
+        )
+    return found
+
+
+def _train_network(
+    settings: Params, given: tuple[list[ClassSpec], dict[str, Data]], table: Any, paths: Paths, folder: Path
+) -> tuple[Fitted, dict[str, Data]]:
+    """Trains a network, and writes it and its features to a folder.
+
+    Args:
+        settings: Which recipe, and how.
+        given: Classes and pictures, as `read` gives them.
+        table: The split.
+        paths: Of the project.
+        folder: Where the classifier is being written.
+
+    Returns:
+        What stands on the new features, and the pictures with these.
+    """
+    classes, sides = given
+    own = network.own(folder)
+    with Live(paths) as live:
+        workshop = _workshop(paths, own.saved_model, live)
+        train = registry.NETWORKS[settings.recipe]
+        made = train(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe), workshop)
+    backbone_files.complete(own.folder, made.about)
+    sides = _embedded(classes, table, paths, folder)
+    fresh = made.head.probabilities(sides["validation"].features)
+    return Fitted(made.head, fresh, made.history, made.chosen, training=made.training), sides
+
+
+def _help(own: Any, recipe: str, given: tuple[list[ClassSpec], dict[str, Data]], paths: Paths) -> None:
+    """Trains along with the process that writes the classifier."""
+    classes, sides = given
+    with tempfile.TemporaryDirectory(prefix="imageloom-") as folder, threadpool_limits(1):
+        workshop = _workshop(paths, Path(folder) / "saved_model", Live(paths))
+        registry.NETWORKS[recipe](sides["train"], sides["validation"], len(classes), own, workshop)
+    console.say("train: this worker has done its part; the first one writes the classifier")
+
+
+def _workshop(paths: Paths, target: Path, live: Live) -> Workshop:
+    pretrained = network.pretrained(paths)
+    return Workshop(pretrained, pretrained.features.made_by()["aspect"], target, _kept(paths), live.tell)
+
+
+def _embedded(classes: list[ClassSpec], table: Any, paths: Paths, folder: Path) -> dict[str, Data]:
+    """The pictures, with the features that the network in the classifier's folder gives of them, which are stored."""
+    own = network.own(folder)
+    pictures = {row["id"]: paths.raw / row["path"] for row in table.to_pylist()}
+    own.embed(pictures, network.pretrained(paths).features.made_by())
+    return _sides(table, classes, own.features, paths)
+
+
+def _kept(paths: Paths) -> Path:
+    """Where a training that takes long keeps what it goes on from when it is killed."""
+    return paths.classifier.with_name(".classifier.training")
 
 
 def _say(fitted: Fitted, found: Classifier, sides: dict[str, Data], settings: Params) -> None:
     row = next(row for row in fitted.history if row["chosen"])
-    chosen = ", ".join(f"{name} = {value:g}" for name, value in fitted.chosen.items())
+    told = {name: value if isinstance(value, str) else f"{value:g}" for name, value in fitted.chosen.items()}
+    chosen = ", ".join(f"{name} = {value}" for name, value in told.items())
     console.say(
         f"train: {settings.recipe} on {len(sides['train'].classes):,} pictures, {chosen}; "
         f"{row['validation_accuracy']:.1%} right on {len(sides['validation'].classes):,} validation pictures"
@@ -112,15 +208,3 @@ def _classes(found: list[str], given: list[ClassSpec]) -> list[ClassSpec]:
             f"class {missing[0]!r} has no pictures", "add pictures of it, or take it out of `classes` in params.yaml"
         )
     return given
-
-
-def _side(table: Any, side: str, classes: list[ClassSpec], store: FeatureStore) -> Data:
-    number = {spec.name: index for index, spec in enumerate(classes)}
-    rows = [row for row in table.to_pylist() if row["side"] == side]
-    ids = [row["id"] for row in rows]
-    return Data(
-        store.read(ids),
-        np.array([number[row["class"]] for row in rows], int),
-        np.array([row["group"] for row in rows]),
-        tuple(store.read([key(name, view) for name in ids]) for view in store.views()),
-    )

@@ -78,13 +78,16 @@ class Examined:
         read = [(demo.root / "data/raw" / row["path"]).read_bytes() for row in rows]
         self.pixels = np.stack([images.load(data, self.card.size, self.card.aspect) for data in read])
         self.classes = np.array([self.card.names.index(row["class"]) for row in rows])
+        self._ours: dict[str, np.ndarray] = {}
         self.path = folder / "pixels.npy"
         np.save(self.path, self.pixels)
 
     def ours(self, name: str) -> np.ndarray:
         """float32[N, K]."""
-        engine = Engine(self.export / self.card.content["formats"][name]["file"])
-        return np.stack(list(map_ordered(engine, self.pixels, cores())))
+        if name not in self._ours:
+            engine = Engine(self.export / self.card.content["formats"][name]["file"])
+            self._ours[name] = np.stack(list(map_ordered(engine, self.pixels, cores())))
+        return self._ours[name]
 
     def theirs(self, python: Path | str, program: str, model: Path, **env: str) -> list[list]:
         """What another program says."""

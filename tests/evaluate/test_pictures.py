@@ -67,7 +67,7 @@ def test_a_picture_that_is_gone_is_grey_and_has_no_evidence(found, project):
     assert loaded[0].evidence is None
     assert loaded[1].evidence is not None
     assert "evidence" not in loaded[0].to_dict(found)
-    assert next(pictures.thumbnails(found, [0], project.paths)).std() == 0
+    assert next(pictures.thumbnails(found, found.rows[:1], project.paths)).std() == 0
 
 
 def test_what_the_page_is_given_is_what_is_known_of_the_picture(found, project):

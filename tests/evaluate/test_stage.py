@@ -310,6 +310,29 @@ def test_the_figure_has_a_row_for_what_is_shown_and_a_column_for_what_is_answere
     assert axes.images[0].get_array().tolist() == [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0.5, 0.5]]
 
 
+def test_curves_of_both_sides_and_the_pictures_that_were_trained_on_are_drawn(project, put, monkeypatch):
+    put(project)
+    header = "step,train_loss,train_accuracy,validation_loss,validation_accuracy,chosen\n"
+    (project.paths.reports).mkdir()
+    history = project.paths.reports / "history.csv"
+    history.write_text(f"{header}1,0.9,0.5,1.0,0.4,False\n2,0.3,0.9,0.6,0.8,True\n", encoding="utf-8")
+    drawn = {}
+    monkeypatch.setattr(figures, "_save", lambda figure, target: drawn.setdefault(target.name, figure))
+    project.run("evaluate")
+    loss, accuracy = drawn["history.png"].axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in loss.lines}
+    assert (lines["train"], lines["validation"]) == ([0.9, 0.3], [1.0, 0.6])
+    assert list(next(line for line in accuracy.lines if line.get_label() == "chosen").get_xdata()) == [2, 2]
+    assert [list(line.get_ydata()) for line in accuracy.lines[:2]] == [[0.5, 0.9], [0.4, 0.8]]
+    captions = [text.get_text() for text in drawn["training.png"].axes[0].texts]
+    assert sorted(captions) == ["ANT", "BEE", "COW"]
+    history.write_text("step,inertia,chosen\n1,5.0,True\n", encoding="utf-8")
+    drawn.clear()
+    project.run("evaluate")
+    assert "history.png" not in drawn
+    assert "training.png" in drawn
+
+
 def test_of_many_classes_the_figure_shows_those_that_are_mistaken_most(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(figures, "_save", lambda figure, target: drawn.append(figure))

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import pytest
 
-from imageloom.backbone.stage import PACKAGED
+from imageloom.backbone.stage import DEFAULT
 from imageloom.cli import STAGES
 from imageloom.errors import ImageloomError, ParamsError
 from imageloom.make import flags
@@ -26,10 +27,19 @@ def read(*words: str) -> Wish:
 def test_the_default_is_the_pipeline_s_own_recipe_on_the_packaged_network():
     wish = read()
     assert wish.notes == []
-    assert wish.sections["backbone"] == {"module": PACKAGED}
+    assert wish.sections["backbone"] == {"module": DEFAULT}
     assert wish.sections["train"] == {"recipe": "probe", "probe": {}}
     assert wish.sections["split"] == {"method": "stratified", "test": 0.2, "validation": 0.1}
     assert set(wish.sections) <= set(STAGES)
+
+
+def test_a_network_of_keras_and_its_weights_are_taken_as_they_are_and_paths_from_where_one_stands():
+    assert read("--tfhub_module", "keras:VGG16").sections["backbone"] == {"module": "keras:VGG16"}
+    assert read("--tfhub_module", "efficientnet_lite0_224").sections["backbone"] == {"module": "efficientnet_lite0_224"}
+    section = read("--tfhub_module", "keras:VGG16", "--weights", "none").sections["backbone"]
+    assert section == {"module": "keras:VGG16", "weights": "none"}
+    section = read("--tfhub_module", "modules/鸟", "--weights", "vgg16.h5").sections["backbone"]
+    assert section == {"module": str(Path.cwd() / "modules/鸟"), "weights": str(Path.cwd() / "vgg16.h5")}
 
 
 def test_a_flag_of_training_by_steps_is_obeyed_with_the_others_old_defaults_and_told_of():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from blobs import blobs
 
+from imageloom.estimator import tempered
 from imageloom.ood import Detector
 from imageloom.recipes import probe
-from imageloom.recipes.calibration import temperature, tempered
+from imageloom.recipes.calibration import temperature
 from imageloom.recipes.classifier import complete
 from imageloom.recipes.data import Data
 from imageloom.recipes.head import Head

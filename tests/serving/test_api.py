@@ -85,6 +85,15 @@ def test_address_gives_the_same_answer(fetching, site, expected):
     assert json.loads(post_json(fetching, "/predict", {"url": url})[1]) == expected
 
 
+def test_classify_url_answers_every_class_as_the_servers_of_fast_ai_do(fetching, address, site, expected):
+    site.routes["/a.png"] = RED
+    answer = get(fetching, f"/classify-url?url={quote(site.address)}/a.png")
+    assert answer == {"predictions": [[one["label"], one["probability"]] for one in expected["predictions"]]}
+    assert len(answer["predictions"]) == 3
+    assert "no public server" in assert_problem(*ask(address, f"/classify-url?url={quote(site.address)}/a.png"), 403)
+    assert "url=" in assert_problem(*ask(address, "/classify-url"), 400)
+
+
 @pytest.mark.parametrize(
     ("route", "status"),
     [((404, {}, b""), 502), ((200, {}, b"hello"), 415), ((302, {"Location": "http://10.0.0.1/"}, b""), 403)],
@@ -188,7 +197,8 @@ def test_classify_answers_as_text_image_classifier_does(address, expected):
     content = json.loads(classify(address, "红.png", RED)[1])
     assert content.keys() == {"红.png"}
     assert content["红.png"]["preds"] == [
-        {"tagName": one["label"], "probablity": one["probability"]} for one in expected["predictions"]
+        {"tagName": one["label"], "probablity": one["probability"], "probability": one["probability"]}
+        for one in expected["predictions"]
     ]
 
 

@@ -131,7 +131,7 @@ def test_schemathesis_finds_nothing(serving, exported_model, tmp_path):
     with serving(exported_model, "--no-fetch", "--inbox-size", "1", "--threads", "2", cwd=tmp_path) as (address, _):
         run = run_schemathesis(address, tmp_path, "--max-examples", "10")
         assert run.returncode == 0, run.stdout
-        assert "18 selected / 18 total" in run.stdout
+        assert "19 selected / 19 total" in run.stdout
         assert json.loads(ask(address, "/predict", encoded((240, 20, 10)))[1])["label"] == "红"
 
 

@@ -27,10 +27,13 @@ class _Tensor(NamedTuple):
     storage: _Storage
     offset: int
     shape: tuple[int, ...]
+    strides: tuple[int, ...]  # like the offset in numbers, not bytes
 
 
-def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple[int, ...], *_: Any) -> _Tensor:
-    return _Tensor(storage, offset, shape)
+def _rebuild_tensor(
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+) -> _Tensor:
+    return _Tensor(storage, offset, shape, strides)
 
 
 _ALLOWED = {
@@ -59,7 +62,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """Reads a checkpoint's tensors by name, as PyTorch names and lays them out.
 
     Args:
-        path: A checkpoint of contiguous float32 and int64 tensors.
+        path: A checkpoint of float32 and int64 tensors.
 
     Raises:
         ModelError: It is not such a file, is cut short, or its pickle asks for anything but tensors.
@@ -86,5 +89,7 @@ def _read_storage(file: io.BytesIO, dtype: np.dtype) -> np.ndarray:
 
 
 def _view(tensor: _Tensor, storages: dict[str, np.ndarray]) -> np.ndarray:
-    values = storages[tensor.storage.key][tensor.offset :]
-    return values[: int(np.prod(tensor.shape, dtype=np.int64))].reshape(tensor.shape)
+    values, size = storages[tensor.storage.key], tensor.storage.dtype.itemsize
+    strides = [size * stride for stride in tensor.strides]
+    # NumPy itself refuses what lies outside the storage. A copy, since many readers want contiguous numbers.
+    return np.ndarray(tensor.shape, values.dtype, values.data, size * tensor.offset, strides).copy("C")

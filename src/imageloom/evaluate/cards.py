@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import files, tables
+from imageloom import network, tables
 from imageloom.evaluate.outcome import Outcome
 from imageloom.evaluate.slices import Slice, host
 from imageloom.files import Paths
@@ -47,7 +47,6 @@ def model_card(outcome: Outcome, slices: Sequence[Slice], paths: Paths) -> dict[
     Raises:
         DataError: backbone.json is missing or damaged.
     """
-    backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
     about = outcome.about
     return {
         "recipe": about["recipe"],
@@ -56,7 +55,7 @@ def model_card(outcome: Outcome, slices: Sequence[Slice], paths: Paths) -> dict[
         "cross_validated": about.get("cross_validated", False),
         "temperature": about["calibration"]["temperature"],
         "bounds": about["known"],
-        "backbone": backbone,
+        "backbone": network.of(paths).about,
         "cautions": list(_cautions(outcome, slices)),
     }
 

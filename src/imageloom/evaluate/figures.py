@@ -1,38 +1,30 @@
 """The report's figures as PNG files, for `dvc plots`, MLflow and slides; the same data give the same bytes."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imageloom import fonts
 from imageloom.evaluate import metrics
 from imageloom.evaluate.curves import Curve, Reliability
 
-_SCRIPTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans CN",
-    "WenQuanYi Micro Hei",
-    "PingFang SC",
-    "Microsoft YaHei",
-)
 _CLASSES = 30  # in a confusion matrix: one of 500 would have 1.5 billion pixels
 _LINES = 10  # in a figure of curves
 _DPI = 110
 
-_RIGHT, _WRONG = "#1b7f4b", "#b3261e"
+_RIGHT, _WRONG, _PLAIN = "#1b7f4b", "#b3261e", "#555555"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture in a grid: uint8[S, S, 3], and what was said of it."""
+    """A picture in a grid: uint8[S, S, 3], what was said of it, and whether rightly; None where nobody was asked."""
 
     pixels: np.ndarray
     caption: str
-    right: bool
+    right: bool | None
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str], target: Path) -> None:
@@ -65,7 +57,7 @@ def confusion(matrix: np.ndarray, names: Sequence[str], target: Path) -> None:
 
 
 def grid(pictures: Sequence[Cell], columns: int, target: Path) -> None:
-    """Draws pictures of one size in rows, each framed green where the answer was right and red where not."""
+    """Draws pictures of one size in rows, each framed green where the answer was right and red where not, else grey."""
     side = len(pictures[0].pixels)
     frame, gap, head = side // 48, side // 16, side // 3  # the head holds the caption's two lines
     rows, width, height = -(-len(pictures) // columns), side + 2 * frame + gap, side + 2 * frame + gap + head
@@ -76,7 +68,7 @@ def grid(pictures: Sequence[Cell], columns: int, target: Path) -> None:
     axes.set_axis_off()
     for number, cell in enumerate(pictures):
         top, left = number // columns * height + head, number % columns * width + gap // 2
-        colour = _RIGHT if cell.right else _WRONG
+        colour = _PLAIN if cell.right is None else _RIGHT if cell.right else _WRONG
         rgb = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
         canvas[top : top + side + 2 * frame, left : left + side + 2 * frame] = rgb
         canvas[top + frame : top + frame + side, left + frame : left + frame + side] = cell.pixels
@@ -118,29 +110,28 @@ def reliability(before: Reliability, after: Reliability, target: Path) -> None:
     _save(plot.figure, target)
 
 
-def drawable(labels: Sequence[str], names: Sequence[str]) -> list[str]:
-    """What to write for each class: its label where a font on this machine has the letters, else its name or number."""
-    letters = _letters()
-    chosen = []
-    for number, (label, name) in enumerate(zip(labels, names, strict=True), start=1):
-        fits = (text for text in (label, name) if all(ord(letter) in letters for letter in text))
-        chosen.append(next(fits, f"class {number}").replace("$", r"\$"))
-    return chosen
+def history(steps: Sequence[Mapping[str, float]], target: Path) -> None:
+    """Draws loss and accuracy of both sides over the steps of the training, and which step was taken.
 
-
-def _fonts() -> list[str]:
-    from matplotlib import font_manager
-
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    installed = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(name for name in _SCRIPTS if name in installed)]
-
-
-def _letters() -> set[int]:
-    from matplotlib import font_manager, ft2font
-
-    paths = [font_manager.findfont(name) for name in _fonts()]
-    return {code for path in paths for code in ft2font.FT2Font(path).get_charmap()}
+    Args:
+        steps: `step`, `chosen`, and `train_loss`, `validation_loss`, `train_accuracy`, `validation_accuracy` of each.
+        target: PNG file.
+    """
+    figure = _figure(9, 3.6)
+    numbers = [step["step"] for step in steps]
+    for plot, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for side, style in (("train", "o--"), ("validation", "o-")):
+            values = [step[f"{side}_{what}"] for step in steps]
+            plot.plot(numbers, values, style, linewidth=1.6, markersize=3, label=side)
+        for step in steps:
+            if step["chosen"]:
+                plot.axvline(step["step"], color=_PLAIN, linewidth=1, linestyle=":", label="chosen")
+        plot.set(xlabel="step", ylabel=what)
+        plot.xaxis.get_major_locator().set_params(integer=True)
+        plot.grid(color="#e5e5e5")
+        plot.set_axisbelow(True)
+        plot.legend(fontsize=8)
+    _save(figure, target)
 
 
 def _square(x: str, y: str) -> Any:
@@ -157,7 +148,7 @@ def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     matplotlib.rcdefaults()  # a user's own settings would change the bytes
-    matplotlib.rcParams["font.family"] = _fonts()
+    matplotlib.rcParams["font.family"] = fonts.family()
     return Figure(figsize=(width, height), layout="constrained", dpi=_DPI)
 
 

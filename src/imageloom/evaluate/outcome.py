@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import tables
+from imageloom import network, tables
 from imageloom.errors import DataError
+from imageloom.estimator import Estimator
 from imageloom.evaluate import metrics
-from imageloom.features import FeatureStore
 from imageloom.files import Paths
 from imageloom.ood import Detector, known, near
-from imageloom.recipes.head import Head, class_numbers, read_about
+from imageloom.recipes.head import Head, class_numbers, read_about, read_head
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Outcome:
 
     rows: list[dict[str, Any]]
     about: dict[str, Any]
-    head: Head
+    head: Head | Estimator
     actual: np.ndarray
     trained_on: np.ndarray
     uncalibrated: np.ndarray
@@ -100,14 +100,14 @@ def read(paths: Paths) -> Outcome:
     """
     split = tables.read(paths.split, tables.SPLIT, "split").to_pylist()
     clean = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
-    about, head = read_about(paths.classifier), Head.load(paths.classifier / "head.npz")
+    about, head = read_about(paths.classifier), read_head(paths.classifier)
     if not about.keys() >= {"calibration", "known"}:
         raise DataError("the classifier was trained by an older imageloom", "run `dvc repro --force train`")
     of_id = {row["id"]: row for row in clean}
     test = [row for row in split if row["side"] == "test"]
     if not test:
         raise DataError("there are no test pictures", "raise split.test in params.yaml, or add pictures")
-    features = FeatureStore(paths.features).read([row["id"] for row in test])
+    features = network.of(paths).features.read([row["id"] for row in test])
     if not np.isfinite(features).all():
         hint = "run `dvc repro --force embed`; if that does not help, choose another backbone"
         raise DataError("features of the test pictures are infinite or no numbers", hint)

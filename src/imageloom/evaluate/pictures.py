@@ -2,14 +2,14 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from imageloom import heatmap, images
+from imageloom import heatmap, images, network
 from imageloom.engine import Engine, cores, map_ordered
 from imageloom.errors import ImageError
 from imageloom.evaluate.outcome import Outcome
@@ -118,25 +118,25 @@ def load(outcome: Outcome, choice: Choice, paths: Paths) -> list[Picture]:
     """
     if not choice.rows:
         return []
-    network = _Network(paths.backbone / "backbone.tflite", outcome)
-    explained = set(choice.rows if network.gives_maps else choice.worst)
+    asked = _Network(network.of(paths).tflite, outcome)
+    explained = set(choice.rows if asked.gives_maps else choice.worst)
 
     def make(row: int) -> Picture:
         second = np.argsort(-outcome.probabilities[row], kind="stable")[1]
         actual, predicted = int(outcome.actual[row]), int(outcome.predicted[row])
         classes = (predicted, int(second) if actual == predicted else actual)
-        pixels = network.load(paths.raw / outcome.rows[row]["path"])
+        pixels = asked.load(paths.raw / outcome.rows[row]["path"])
         if pixels is None:
             return Picture(row, _jpeg(np.full((SIDE, SIDE, 3), _MISSING, np.uint8)), classes, None)
-        return Picture(row, _jpeg(pixels), classes, network.evidence(pixels, classes) if row in explained else None)
+        return Picture(row, _jpeg(pixels), classes, asked.evidence(pixels, classes) if row in explained else None)
 
     return list(map_ordered(make, choice.rows, cores()))
 
 
-def thumbnails(outcome: Outcome, rows: Sequence[int], paths: Paths) -> Iterator[np.ndarray]:
+def thumbnails(outcome: Outcome, rows: Iterable[Mapping[str, Any]], paths: Paths) -> Iterator[np.ndarray]:
     """What the network was shown of some pictures, uint8[T, T, 3] with T = THUMBNAIL; grey for one that is gone."""
     for row in rows:
-        pixels = _read(paths.raw / outcome.rows[row]["path"], THUMBNAIL, outcome.about["input"]["aspect"])
+        pixels = _read(paths.raw / row["path"], THUMBNAIL, outcome.about["input"]["aspect"])
         yield np.full((THUMBNAIL, THUMBNAIL, 3), _MISSING, np.uint8) if pixels is None else pixels
 
 
@@ -144,9 +144,11 @@ class _Network:
     """The network and the head on it, asked for reasons; safe to use from several threads."""
 
     def __init__(self, model: Path, outcome: Outcome) -> None:
-        self._map = TFLiteGraph(model.read_bytes(), str(model)).pooled_map()
+        self._head = outcome.head.tempered(outcome.about["calibration"]["temperature"])
+        # What each place adds to an answer is known where the answer is a weighted sum of what is there.
+        linear = isinstance(self._head, Head)
+        self._map = TFLiteGraph(model.read_bytes(), str(model)).pooled_map() if linear else None
         self._engine = Engine(model, () if self._map is None else (self._map,))
-        self._head: Head = outcome.head.tempered(outcome.about["calibration"]["temperature"])
         self._aspect: images.Aspect = outcome.about["input"]["aspect"]
 
     @property
@@ -163,6 +165,7 @@ class _Network:
         if self._map is None:
             maps = [heatmap.occlusion(self._answer, pixels, number) for number in classes]
         else:
+            assert isinstance(self._head, Head)
             _, activations = self._engine.tensors(pixels, self._map)
             maps = [heatmap.class_activation(activations, self._head.kernel, number) for number in classes]
         both = np.stack(maps)

@@ -4,13 +4,15 @@ Writes reports/metrics.json, CSV tables for `dvc plots`, figures, and reports/in
 file and no network.
 """
 
+import csv
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from imageloom import console, files
+from imageloom import console, files, fonts
 from imageloom.evaluate import figures, measures, outcome, pictures, report
 from imageloom.evaluate.curves import Curve, Reliability
 from imageloom.evaluate.measures import Measures
@@ -33,7 +35,9 @@ class Params(StageParams):
         description="what the test pictures are cut by to see where it errs: names of columns, or column, match and "
         "title; host, size and crawl if not given",
     )
-    grid: int = Field(default=24, ge=1, le=200, description="test pictures in figures/predictions.png")
+    grid: int = Field(
+        default=24, ge=1, le=200, description="pictures in figures/training.png and figures/predictions.png"
+    )
     worst: int = Field(default=12, ge=1, le=200, description="pictures with the highest losses shown")
     browse: int = Field(
         default=200, ge=0, le=5000, description="test pictures behind the confusion matrix; each adds some 7 kB"
@@ -111,18 +115,48 @@ def _digits(*values: float) -> list[str]:
 
 
 def _draw(found: Outcome, measured: Measures, grids: dict[str, Sequence[int]], paths: Paths) -> None:
-    names = figures.drawable([spec["label"] for spec in found.classes], found.names)
+    names = fonts.drawable([spec["label"] for spec in found.classes], found.names)
+    history = _history(paths)
     with files.atomic_folder(paths.reports / "figures") as folder:
         figures.confusion(measured.matrix, names, folder / "confusion.png")
         figures.curves(measured.roc, names, ("false positive rate", "true positive rate"), folder / "roc.png")
         figures.curves(measured.precision_recall, names, ("recall", "precision"), folder / "precision_recall.png")
         figures.reliability(measured.before, measured.after, folder / "calibration.png")
+        if history:
+            figures.history(history, folder / "history.png")
         for title, rows in grids.items():
             chosen = np.array(rows, int)[: len(found.rows)]
             figures.grid(list(_cells(found, chosen, names, paths)), 6, folder / f"{title}.png")
+        learned = list(_learned(found, len(grids["predictions"]), names, paths))
+        if learned:
+            figures.grid(learned, 6, folder / "training.png")
+
+
+def _history(paths: Paths) -> list[dict[str, float]]:
+    """What each step of the training came to; empty where its recipe measures no loss or its history is not there."""
+    try:
+        with (paths.reports / "history.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = ("step", *(f"{side}_{what}" for side in ("train", "validation") for what in ("loss", "accuracy")))
+        return [
+            {name: float(row[name]) for name in columns} | {"chosen": float(row["chosen"] == "True")} for row in rows
+        ]
+    except (FileNotFoundError, KeyError, ValueError):
+        return []
+
+
+def _learned(found: Outcome, number: int, names: list[str], paths: Paths) -> Iterator[figures.Cell]:
+    """Some of the pictures that were trained on, by chance but the same each time, as the network sees them."""
+    trained = sorted((row for row in found.pictures if found.sides.get(row["id"]) == "train"), key=itemgetter("id"))
+    order = np.random.default_rng(0).permutation(len(trained))[:number]
+    rows = [trained[place] for place in order]
+    label = dict(zip(found.names, names, strict=True))
+    for row, pixels in zip(rows, pictures.thumbnails(found, rows, paths), strict=True):
+        yield figures.Cell(pixels, label.get(row["class"], row["class"]), None)
 
 
 def _cells(found: Outcome, rows: np.ndarray, names: list[str], paths: Paths) -> Iterator[figures.Cell]:
-    for row, pixels in zip(rows, pictures.thumbnails(found, rows.tolist(), paths), strict=True):
+    looked = pictures.thumbnails(found, (found.rows[row] for row in rows), paths)
+    for row, pixels in zip(rows, looked, strict=True):
         caption = f"{names[found.predicted[row]]} {found.sure[row]:.0%}\nis {names[found.actual[row]]}"
         yield figures.Cell(pixels, caption, bool(found.right[row]))

@@ -10,6 +10,7 @@ import numpy as np
 from imageloom import images, ood
 from imageloom.engine import Engine, cores, map_ordered
 from imageloom.errors import DataError, ModelError
+from imageloom.estimator import Estimator
 from imageloom.recipes.head import Head
 from imageloom.tflite_graph import TFLiteGraph
 
@@ -33,7 +34,7 @@ class Reference:
         bounds: Of what is known, as classifier.json has them.
     """
 
-    head: Head
+    head: Head | Estimator
     detector: ood.Detector
     bounds: Mapping[str, float]
 
@@ -225,6 +226,17 @@ def tflite(model: Path) -> Answer:
         found = map_ordered(lambda image: engine.tensors(image, features), pixels, cores())
         probabilities, vectors = zip(*found, strict=True)
         return np.stack(probabilities), np.stack(vectors)
+
+    return run
+
+
+def estimator(network: Path, model: Path) -> Answer:
+    """An estimator on the features that a TFLite file gives, run on all processors."""
+    engine, head = Engine(network), Estimator.load(model, "export")
+
+    def run(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features = np.stack(list(map_ordered(engine, pixels, cores())))
+        return head.probabilities(features), features
 
     return run
 

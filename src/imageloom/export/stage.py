@@ -17,13 +17,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from imageloom import card, console, files, graphs, tables, trained_on
+from imageloom import card, console, files, graphs, network, tables, trained_on
+from imageloom.estimator import Estimator
 from imageloom.export import check, metadata, onnx, quantise, saved_model, tflite
-from imageloom.features import FeatureStore
 from imageloom.files import Paths
+from imageloom.network import Network
 from imageloom.ood import Detector
 from imageloom.params import StageParams
-from imageloom.recipes.head import Head, class_numbers, read_about
+from imageloom.recipes.head import class_numbers, read_about, read_head
 from imageloom.tflite_editor import Graph
 from imageloom.tflite_graph import TFLiteGraph
 from imageloom.trained_on import TrainedOn
@@ -35,6 +36,7 @@ FILES = {
     "int8": "model_int8.tflite",
     "saved_model": "saved_model",
     "onnx": "model.onnx",
+    "skops": Estimator.FILE,
 }
 _TITLES = {
     "float32": "TFLite",
@@ -42,7 +44,10 @@ _TITLES = {
     "int8": "TFLite int8",
     "saved_model": "SavedModel",
     "onnx": "ONNX",
+    "skops": "skops",
 }
+
+NETWORK = "backbone.tflite"  # what gives the features that skops' classifier takes
 
 _SHARES = ("accuracy", "agreement", "known_agreement")  # of `check.Measure`, told in model.json and in export.csv
 
@@ -83,7 +88,7 @@ class Params(StageParams):
 class _Sources:
     """What is exported, and the pictures that are needed for it."""
 
-    backbone: dict[str, Any]
+    network: Network
     about: dict[str, Any]
     reference: check.Reference
     rows: list[dict[str, Any]]  # of the split
@@ -96,11 +101,11 @@ class _Sources:
     def pixels(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         """uint8[N, S, S, 3]."""
         aspect = self.about["input"]["aspect"]
-        return check.load([self.paths.raw / row["path"] for row in rows], self.backbone["image_size"], aspect)
+        return check.load([self.paths.raw / row["path"] for row in rows], self.network.about["image_size"], aspect)
 
     def features(self, rows: Sequence[dict[str, Any]]) -> np.ndarray:
         """float32[N, D]."""
-        return FeatureStore(self.paths.features).read([row["id"] for row in rows])
+        return self.network.features.read([row["id"] for row in rows])
 
     def test_pictures(self, rows: Sequence[dict[str, Any]]) -> check.Pictures:
         """Test pictures, and on what the classifier was evaluated."""
@@ -115,10 +120,12 @@ def run(params: Params, paths: Paths) -> None:
         ModelError: Backbone or classifier are missing, or a format does not answer as it must.
         DataError: There are no test pictures, or one is of a class that the classifier was not trained on.
     """
+    sources = _read(paths)
     formats = [name for name in FILES if name in ("float32", "saved_model", *params.formats)]
+    if isinstance(sources.reference.head, Estimator):
+        formats = ["skops"]
     if "onnx" in formats:
         onnx.require()
-    sources = _read(paths)
     with files.atomic_folder(paths.export) as folder:
         _write_small(sources, folder)
         _write_models(sources, formats, params, folder)
@@ -129,31 +136,33 @@ def run(params: Params, paths: Paths) -> None:
 
 
 def _read(paths: Paths) -> _Sources:
-    backbone = files.read_json(paths.backbone / "backbone.json", "backbone")
     about = read_about(paths.classifier)
-    head = Head.load(paths.classifier / "head.npz").tempered(about["calibration"]["temperature"])
+    head = read_head(paths.classifier).tempered(about["calibration"]["temperature"])
     reference = check.Reference(head, Detector.load(paths.classifier / "ood.npz"), about["known"])
-    return _Sources(backbone, about, reference, tables.read(paths.split, tables.SPLIT, "split").to_pylist(), paths)
+    rows = tables.read(paths.split, tables.SPLIT, "split").to_pylist()
+    return _Sources(network.of(paths), about, reference, rows, paths)
 
 
 def _write_small(sources: _Sources, folder: Path) -> None:
     labels = "".join(f"{spec['label']}\n" for spec in sources.about["classes"])
     files.write_text(folder / metadata.LABELS_FILE, labels)
-    sources.reference.head.save(folder / "head.npz")
+    sources.reference.head.save(folder / sources.reference.head.FILE)
     shutil.copyfile(sources.paths.classifier / "ood.npz", folder / "ood.npz")
     TrainedOn.load(sources.paths.classifier / trained_on.FILE).save(folder / trained_on.FILE)
 
 
 def _write_models(sources: _Sources, formats: Sequence[str], params: Params, folder: Path) -> None:
-    paths, head = sources.paths, sources.reference.head
-    content = (paths.backbone / "backbone.tflite").read_bytes()
+    head, content = sources.reference.head, sources.network.tflite.read_bytes()
+    if isinstance(head, Estimator):
+        (folder / NETWORK).write_bytes(content)
+        return
     _write_tflite(tflite.classifier(content, head), sources, folder / FILES["float32"])
     if "float16" in formats:
         graph = tflite.classifier(content, head)
         graph.halve()
         _write_tflite(graph, sources, folder / FILES["float16"])
-    module = graphs.tensorflow().saved_model.load(str(paths.backbone / "saved_model"))
-    looks_at = saved_model.Input(sources.backbone["image_size"], sources.about["input"]["aspect"])
+    module = graphs.tensorflow().saved_model.load(str(sources.network.saved_model))
+    looks_at = saved_model.Input(sources.network.about["image_size"], sources.about["input"]["aspect"])
     saved_model.write(folder / "saved_model", module, head, looks_at, folder / metadata.LABELS_FILE)
     if "int8" in formats:
         rows = sources.side("train", params.representative)
@@ -170,9 +179,9 @@ def _write_tflite(graph: Graph, sources: _Sources, target: Path) -> None:
     labels = [spec["label"] for spec in sources.about["classes"]]
     about = metadata.About(
         name=f"imageloom {sources.about['recipe']}",
-        description=f"Image classifier of {len(labels):,} classes on {sources.backbone['module']}.",
-        licence=sources.backbone["licence"] or "",
-        size=sources.backbone["image_size"],
+        description=f"Image classifier of {len(labels):,} classes on {sources.network.about['module']}.",
+        licence=sources.network.about["licence"] or "",
+        size=sources.network.about["image_size"],
     )
     graph.add_metadata(metadata.NAME, metadata.metadata(about))
     target.write_bytes(metadata.with_labels(graph.to_bytes(), labels))
@@ -203,6 +212,8 @@ def _measure(sources: _Sources, formats: Sequence[str], params: Params, folder: 
 
 
 def _answer(name: str, path: Path) -> check.Answer:
+    if name == "skops":
+        return check.estimator(path.with_name(NETWORK), path)
     if name == "saved_model":
         return check.batched(saved_model.answer(path))
     return check.batched(onnx.answer(path)) if name == "onnx" else check.tflite(path)
@@ -213,19 +224,21 @@ def _describe(sources: _Sources, measures: dict[str, check.Measure], folder: Pat
     digests = {
         path.relative_to(folder).as_posix(): files.sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()
     }
-    about, backbone = sources.about, sources.backbone
+    about, backbone = sources.about, sources.network.about
     temperature = about["calibration"]["temperature"]
     formats = {}
     for name, found in measures.items():
         path = folder / FILES[name]
-        entry: dict[str, Any] = {"file": FILES[name], "head": "head.npz", "ood": "ood.npz"}
+        entry: dict[str, Any] = {"file": FILES[name], "head": sources.reference.head.FILE, "ood": "ood.npz"}
+        if name == "skops":
+            entry["network"] = NETWORK
         if path.suffix == ".tflite":
             entry |= _tensors(path)
         entry |= {"known": about["known"], "temperature": temperature, "bytes": _size(path)}
         formats[name] = entry | {share: round(getattr(found, share), 4) for share in _SHARES}
     return {
         "format": card.FORMAT,
-        "version": digests[FILES["float32"]][:12],
+        "version": digests[FILES[next(iter(measures))]][:12],
         "recipe": about["recipe"],
         "classes": about["classes"],
         "input": {"size": backbone["image_size"], **about["input"]},
@@ -261,8 +274,9 @@ def _report(formats: dict[str, Any], measures: dict[str, check.Measure], paths: 
             f"export: {_TITLES[name]}, {entry['bytes'] / 1e6:.1f} MB: {found.accuracy:.1%} right on {found.pictures:,} "
             f"test pictures, {found.agreement:.1%} as evaluated"
         )
-        if entry["file"].endswith(".tflite"):
-            one, two = (check.milliseconds(paths.export / entry["file"], threads) for threads in (1, 2))
+        graph = entry.get("network", entry["file"])
+        if graph.endswith(".tflite"):
+            one, two = (check.milliseconds(paths.export / graph, threads) for threads in (1, 2))
             line += f"; {one:.1f} ms a picture, {two:.1f} on two threads"
         console.say(line)
     files.write_csv(paths.reports / "export.csv", columns, rows)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageloom.backbone.stage import PACKAGED
+from imageloom.backbone.stage import DEFAULT, KERAS, PACKAGED, WEIGHTS
 from imageloom.errors import ImageloomError
 from imageloom.make.project import default_cache
 
@@ -35,6 +35,7 @@ _PARAMETERS |= {
     "backbone.image_size": "--image_size",
     "backbone.features": "--features",
     "backbone.module": "--tfhub_module",
+    "backbone.weights": "--weights",
     "split.test": "--validation_split",
     "split.validation": "--validation_split",
 }
@@ -84,9 +85,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     asked.add_argument(
         "--tfhub_module",
-        default=PACKAGED,
+        default=DEFAULT,
         metavar="MODULE",
-        help="an image feature vector of TF-Hub: an https address, a folder or a .tar.gz (default: %(default)s)",
+        help="an image feature vector of TF-Hub: an https address, a folder or a .tar.gz; efficientnet_lite0_224, "
+        f"which is packaged too; or `{KERAS}` and the name of one of Keras' networks (default: %(default)s)",
+    )
+    asked.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="of a network of Keras: a file that Keras wrote, `none` for random numbers, or `imagenet`, which is "
+        "downloaded once (default: imagenet)",
     )
     asked.add_argument(
         "--image_size",
@@ -196,10 +204,17 @@ def read(arguments: argparse.Namespace) -> Wish:
 
 def _backbone(arguments: argparse.Namespace) -> dict[str, Any]:
     module = arguments.tfhub_module
-    if module != PACKAGED and "://" not in module:
-        module = str(Path(module).expanduser().resolve())
-    asked = {"image_size": arguments.image_size, "features": arguments.features}
+    if module not in PACKAGED and "://" not in module and not module.startswith(KERAS):
+        module = _absolute(module)
+    weights = arguments.weights
+    if weights not in (None, *WEIGHTS):
+        weights = _absolute(weights)
+    asked = {"weights": weights, "image_size": arguments.image_size, "features": arguments.features}
     return {"module": module} | {name: value for name, value in asked.items() if value is not None}
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _views(arguments: argparse.Namespace) -> list[str]:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imageloom import tables
+from imageloom import network, tables
+from imageloom.console import counted
 from imageloom.errors import ImageloomError
 from imageloom.evaluate.metrics import majority_baseline, wilson
-from imageloom.features import FeatureStore
 from imageloom.files import Paths
-from imageloom.recipes.head import Head, class_numbers, read_about
+from imageloom.recipes.head import class_numbers, read_about, read_head
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class HeldOut:
     def __str__(self) -> str:
         low, high = wilson(self.accuracy, self.pictures)
         return (
-            f"{self.accuracy:.1%} right on {self.pictures:,} pictures that were held out "
+            f"{self.accuracy:.1%} right on {counted(self.pictures, 'picture')} held out "
             f"(95 % interval {low:.1%} to {high:.1%}); always answering {self.commonest!r} would be {self.baseline:.1%}"
         )
 
@@ -63,7 +63,7 @@ def measure(paths: Paths) -> HeldOut:
     rows = tables.read(paths.split, tables.SPLIT, "split").to_pylist()
     sides = {side: [row for row in rows if row["side"] == side] for side in ("train", "test")}
     train, test = (class_numbers(about, sides[side]) for side in ("train", "test"))
-    features = FeatureStore(paths.features).read([row["id"] for row in sides["test"]])
-    answers = Head.load(paths.classifier / "head.npz").probabilities(features).argmax(axis=1)
+    features = network.of(paths).features.read([row["id"] for row in sides["test"]])
+    answers = read_head(paths.classifier).probabilities(features).argmax(axis=1)
     commonest = about["classes"][int(np.bincount(train).argmax())]["label"]
     return HeldOut(len(test), int((answers == test).sum()), majority_baseline(train, test), commonest)

@@ -39,10 +39,3 @@ def temperature(probabilities: np.ndarray, classes: np.ndarray) -> float:
 
     bounds = tuple(math.log(bound) for bound in _BOUNDS)
     return round(math.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x), 4)
-
-
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """float32[N, K], the probabilities whose logits are those of these, divided by `temperature`."""
-    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / np.float32(temperature)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from imageloom.estimator import Estimator, tempered
 from imageloom.ood import Detector
 from imageloom.recipes import calibration, rejection
 from imageloom.recipes.data import Data, Fitted
@@ -26,7 +27,7 @@ class Classifier:
         cross_validated: Whether the head was fitted on validation pictures too.
     """
 
-    head: Head
+    head: Head | Estimator
     temperature: float
     detector: Detector
     known: Known
@@ -34,8 +35,8 @@ class Classifier:
     cross_validated: bool
 
     def save(self, folder: Path) -> None:
-        """Writes `head.npz`, uncalibrated, and `ood.npz`."""
-        self.head.save(folder / "head.npz")
+        """Writes `head.npz` or `model.skops`, uncalibrated, and `ood.npz`."""
+        self.head.save(folder / self.head.FILE)
         self.detector.save(folder / "ood.npz")
 
     def describe(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def complete(fitted: Fitted, train: Data, validation: Data, params: RejectionPar
     temperature = calibration.temperature(fitted.fresh, classes)
     detector = Detector.fit(train.features)
     known = rejection.bounds(
-        calibration.tempered(fitted.fresh[-len(validation.classes) :], temperature),
+        tempered(fitted.fresh[-len(validation.classes) :], temperature),
         detector.distances(validation.features),
         validation.classes,
         params,

@@ -1,11 +1,15 @@
 """What recipes are trained on, and what they give."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from imageloom.estimator import Estimator
 from imageloom.recipes.head import Head
+
+AnyHead = TypeVar("AnyHead", bound=Head | Estimator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +21,14 @@ class Data:
         classes: int[N], class numbers.
         groups: N names; pictures with the same are near duplicates. Each is a group of its own if not given.
         views: float32[N, D] each, other looks at the same pictures, such as mirrored: to train on, not to answer by.
+        files: N pictures, for recipes that look at pixels.
     """
 
     features: np.ndarray
     classes: np.ndarray
     groups: np.ndarray = field(default_factory=lambda: np.empty(0, str))
     views: tuple[np.ndarray, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.groups):
@@ -35,11 +41,12 @@ class Data:
             np.concatenate([self.classes, other.classes]),
             np.concatenate([self.groups, other.groups]),
             tuple(np.concatenate(pair) for pair in zip(self.views, other.views, strict=True)),
+            self.files + other.files,
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class Fitted(Generic[AnyHead]):
     """What a recipe gives.
 
     Args:
@@ -50,13 +57,15 @@ class Fitted:
             `train_accuracy`, `validation_loss`, `validation_accuracy`, and `chosen`, true in one.
         chosen: What was decided, such as C.
         cross_validated: Whether the head was fitted on validation pictures too.
+        training: Digest by which a training is known that has told of its epochs while it ran; empty of others.
     """
 
-    head: Head
+    head: AnyHead
     fresh: np.ndarray
     history: list[dict[str, Any]]
     chosen: dict[str, Any]
     cross_validated: bool = False
+    training: str = ""
 
 
 def measure(probabilities: np.ndarray, classes: np.ndarray, side: str) -> dict[str, float]:

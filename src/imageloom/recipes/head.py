@@ -1,14 +1,15 @@
-"""What every recipe on features ends as: one Dense layer with softmax, from a feature vector to probabilities."""
+"""What every recipe ends as, from a feature vector to probabilities: one dense layer with softmax, or an estimator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from imageloom import arrays, files
 from imageloom.errors import DataError
+from imageloom.estimator import Estimator
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Head:
         kernel: float32[D, K].
         bias: float32[K].
     """
+
+    FILE: ClassVar[str] = "head.npz"
 
     kernel: np.ndarray
     bias: np.ndarray
@@ -53,6 +56,16 @@ class Head:
             ModelError: The file is missing or damaged.
         """
         return cls(*arrays.load(path, ("kernel", "bias"), "train"))
+
+
+def read_head(classifier: Path) -> Head | Estimator:
+    """What the classifier in models/classifier/ ends as, uncalibrated.
+
+    Raises:
+        ModelError: It is missing or damaged.
+    """
+    estimator = classifier / Estimator.FILE
+    return Estimator.load(estimator) if estimator.exists() else Head.load(classifier / Head.FILE)
 
 
 def read_about(classifier: Path) -> dict[str, Any]:

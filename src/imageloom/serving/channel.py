@@ -34,6 +34,9 @@ _FREE_OVERHEAD, _OVERHEAD = 4096, 0.25
 
 RETRY_AFTER = "1"
 
+# What looks at a picture although it is asked without a body, which makes most requests cheap.
+LOOKING = ("/predict", "/classify-url")
+
 _SECURITY = "".join(f"{name}: {value}\r\n" for name, value in headers.SECURITY.items()).encode("latin-1")
 
 # With any of these in an answer, its head is waitress's business.
@@ -212,7 +215,7 @@ class Channel(HTTPChannel):
         """Whether the next answer costs next to nothing."""
         request = self.requests[0]
         return request.error is not None or (
-            request.command in ("GET", "HEAD", "OPTIONS") and request.path != "/predict"
+            request.command in ("GET", "HEAD", "OPTIONS") and request.path not in LOOKING
         )
 
     def turn_away(self) -> None:

@@ -1,7 +1,10 @@
-"""`POST /classify`, as text-image-classifier answers it: https://github.com/xulihang/text-image-classifier.
+"""Two routes that other programs' clients know.
 
-A form with the field `upload`, a picture or a zip file of pictures; the answer has an entry for each file's name, with
-the five most probable classes. `probablity` is spelt as it is there.
+`POST /classify`, as text-image-classifier answers it (https://github.com/xulihang/text-image-classifier): a form with
+the field `upload`, a picture or a zip file of pictures; the answer has an entry for each file's name, with the five
+most probable classes. `probablity` is spelt as it is there, and rightly beside it.
+
+`GET /classify-url?url=...`, as the servers of fast.ai's course answer: every class with its probability, sorted.
 """
 
 from pathlib import PurePosixPath
@@ -32,6 +35,15 @@ def add(app: Bottle, service: Service) -> None:
         answer = answers.answer(service, Upload(file.name, file.data), _WISH)
         return answers.send({file.name: _entry(answer)})
 
+    @app.get("/classify-url")
+    def classify_url() -> bytes:
+        if inputs.parameter("url") is None:
+            raise RequestError(400, "name the picture's address, /classify-url?url=https://...")
+        inputs.check_deadline(service.gate.deadline(request.environ))
+        upload = inputs.one_upload(service.remote, service.settings.max_bytes)
+        told = answers.answer(service, upload, Wish())
+        return answers.send({"predictions": [[one["label"], one["probability"]] for one in told["predictions"]]})
+
 
 def _names(outcomes: list[Outcome]) -> list[str]:
     """Only the names' last parts, as there, unless two files in different folders share one."""
@@ -59,5 +71,8 @@ def _file(max_bytes: int) -> forms.File:
 def _entry(told: dict[str, Any] | RequestError) -> dict[str, Any]:
     if isinstance(told, RequestError):
         return {"preds": [], "error": told.detail}
-    named = [{"tagName": one["label"], "probablity": one["probability"]} for one in told["predictions"]]
+    named = [
+        {"tagName": one["label"], "probablity": one["probability"], "probability": one["probability"]}
+        for one in told["predictions"]
+    ]
     return {"preds": named}

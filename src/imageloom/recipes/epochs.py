@@ -1,0 +1,310 @@
+"""Trains a network and the layer on it epoch by epoch: AdamW with a rate for each layer, early stopping, checkpoints.
+
+Adam with decoupled decay of the weights (Loshchilov and Hutter 2019, arXiv:1711.05101) is written out here, since rates
+that differ by layer and momentum that goes against the rate are no part of Keras' own, and since its whole state is
+then a list of arrays, from which a training that was killed goes on as if nothing had been.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from imageloom import console, graphs
+from imageloom.errors import DataError
+from imageloom.params import StageParams
+from imageloom.recipes.augment import AugmentParams
+from imageloom.recipes.checkpoints import Checkpoints
+from imageloom.recipes.data import measure
+from imageloom.recipes.distribution import Strategy, Team
+from imageloom.recipes.pixels import Batches
+from imageloom.recipes.schedules import Schedule, momenta, rates
+from imageloom.recipes.standard import smoothed
+
+_SQUARES_DECAY, _EPSILON = 0.999, 1e-7  # of Adam
+_PREDICTED_TOGETHER = 32  # pictures
+_LOSS_SCALE = 256.0  # with float16, where small gradients would be lost
+
+
+class EpochParams(StageParams):
+    """How a network is trained, whatever it is."""
+
+    epochs: int = Field(default=8, ge=1, description="times that every training picture is looked at, at most")
+    batch_size: int = Field(default=32, ge=1, description="pictures of a step")
+    learning_rate: PositiveFloat = Field(default=0.001, description="the highest, of the last layer")
+    schedule: Schedule = Field(
+        default="one_cycle", description="how the rate goes: `one_cycle` up and down, `cosine` down, or `constant`"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of the steps; one_cycle has its own")
+    weight_decay: NonNegativeFloat = Field(
+        default=0.01, description="share of the weights, times the rate, lost a step"
+    )
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="share of the features left out of a step, by chance")
+    label_smoothing: float = Field(
+        default=0.1, ge=0, lt=1, description="share of each target that is spread over all classes"
+    )
+    balanced: bool = Field(
+        default=True, description="gives each class the same weight, whatever its number of pictures"
+    )
+    patience: int = Field(
+        default=4, ge=0, description="epochs without a lower loss on validation after which it ends; 0 never"
+    )
+    strategy: Strategy = Field(
+        default="none",
+        description="`mirrored`: on all processors for graphics; `multi_worker`: on the machines that TF_CONFIG names",
+    )
+    augment: AugmentParams = Field(default=AugmentParams(), description="how pictures are altered in each epoch")
+    seed: int = Field(default=7, ge=0, description="of the order of the pictures, of dropout and of what is altered")
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """What is trained.
+
+    Args:
+        features: From float32[N, S, S, 3] in [0, 1], and whether in training, to float32[N, D], about standardised.
+        layers: The variables of each layer that learns, from the first to the last.
+        factors: By what each of these layers' rates is lower than the highest.
+        kernel: Variable float32[D, K], of the layer that ends it.
+        bias: Variable float32[K].
+        states: Variables that change without learning, such as means of batches.
+    """
+
+    features: Callable[[Any, bool], Any]
+    layers: Sequence[Sequence[Any]]
+    factors: Sequence[float]
+    kernel: Any
+    bias: Any
+    states: Sequence[Any] = ()
+
+    @property
+    def learning(self) -> list[tuple[Any, float]]:
+        """Every variable that learns, with its rate's factor."""
+        pairs = zip(self.layers, self.factors, strict=True)
+        return [(one, factor) for layer, factor in pairs for one in layer] + [(self.kernel, 1.0), (self.bias, 1.0)]
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The validation pictures.
+
+    Args:
+        pixels: uint8[N, S, S, 3].
+        classes: int[N].
+    """
+
+    pixels: np.ndarray
+    classes: np.ndarray
+
+
+class Training:
+    """A network at its training.
+
+    Args:
+        net: See `Net`; its variables are changed.
+        name: Of the recipe, for messages.
+        params: See `EpochParams`.
+        team: Who trains together.
+        scaled: Whether gradients are scaled up on their way back, as float16 needs it.
+    """
+
+    def __init__(self, net: Net, name: str, params: EpochParams, team: Team, scaled: bool = False) -> None:
+        tf = graphs.tensorflow()
+        self._net, self._name, self._params, self._team = net, name, params, team
+        self._scale = _LOSS_SCALE if scaled else 1.0
+        self._variables = [one for one, _ in net.learning]
+        with team.strategy.scope():
+            self._moments = [
+                [tf.Variable(tf.zeros(one.shape), trainable=False) for one in self._variables] for _ in range(2)
+            ]
+        self._state = [*self._variables, *net.states, *self._moments[0], *self._moments[1]]
+        self._take_step = tf.function(self._step, autograph=False, reduce_retracing=True)
+        self._answer = tf.function(self._probabilities, autograph=False, reduce_retracing=True)
+
+    def run(
+        self, batches: Batches, held: Held, checkpoints: Checkpoints, tell: Callable[[dict[str, Any]], None]
+    ) -> list[dict[str, Any]]:
+        """Trains, and leaves the network as it was after the epoch with the lowest loss on validation.
+
+        Args:
+            batches: The training pictures.
+            held: The validation pictures.
+            checkpoints: What to go on from, and where to keep what was learnt.
+            tell: Called with the row of each epoch.
+
+        Returns:
+            A row for each epoch, as `data.Fitted` has them.
+
+        Raises:
+            DataError: The loss has grown beyond all numbers; the last good checkpoint stays.
+        """
+        params, path = self._params, _Path.of(self._params, batches)
+        kept, history = checkpoints.read()
+        if kept:
+            self._restore(kept)
+            console.say(f"train: goes on after epoch {len(history)}, from {checkpoints.folder.name}")
+        steps = range(len(history) * path.each, params.epochs * path.each)
+        feed = iter(self._distributed(batches, steps))
+        with console.progress(f"train: {self._name}", params.epochs * len(batches.classes)) as bar:
+            for epoch in range(len(history), params.epochs):
+                if _has_stopped(history, params.patience):
+                    break
+                row = self._epoch(epoch, feed, path, bar)
+                row |= measure(self.probabilities(held.pixels), held.classes, "validation")
+                history.append(row)
+                state = [np.asarray(one) for one in self._state]
+                if _best(history) == epoch:
+                    checkpoints.write_best(state)
+                checkpoints.write(state, history)
+                _say(self._name, row, params.epochs)
+                if self._team.is_chief:
+                    tell(row)
+        best = _best(history)
+        if self._team.is_chief:
+            self._restore(checkpoints.best())
+        return [row | {"chosen": place == best} for place, row in enumerate(history)]
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """What the network says of pictures uint8[N, S, S, 3]: float32[N, K]."""
+        parts = range(0, len(pixels), _PREDICTED_TOGETHER)
+        return np.concatenate([self._answer(pixels[start : start + _PREDICTED_TOGETHER]).numpy() for start in parts])
+
+    def _epoch(self, epoch: int, feed: Iterator[Any], path: "_Path", bar: console.Bar) -> dict[str, Any]:
+        """Takes the steps of an epoch; gives the training's part of its row."""
+        sums, done = np.zeros(3), epoch * len(path.classes)
+        for step in range(epoch * path.each, (epoch + 1) * path.each):
+            told = np.array([float(one) for one in self._take_step(next(feed), path.at(step))])
+            if not np.isfinite(told).all():
+                raise DataError(
+                    f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
+                    f"does what was learnt in {console.counted(epoch, 'epoch')} before",
+                    f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}",
+                )
+            sums += told[1:]
+            bar.update(done + int(sums[2]), note=f"loss {sums[0] / sums[2]:.3f}")
+        return {
+            "step": epoch + 1,
+            "learning_rate": float(path.rates[(epoch + 1) * path.each - 1]),
+            "train_loss": sums[0] / sums[2],
+            "train_accuracy": sums[1] / sums[2],
+        }
+
+    def _step(self, part: Any, pace: Any) -> tuple[Any, ...]:
+        """Takes a step.
+
+        Args:
+            part: Of each replica, what `Batches.dataset` gives.
+            pace: float32[4]: rate, momentum, and what of the two moments is not zeros that they began with.
+
+        Returns:
+            The loss that is made less, and sums over the pictures: of log-losses, of right answers, of ones.
+        """
+        tf, strategy = graphs.tensorflow(), self._team.strategy
+        slopes, *told = strategy.run(self._slopes, args=part)
+        total = tf.distribute.ReduceOp.SUM
+        slopes = strategy.extended.batch_reduce_to(total, list(zip(slopes, self._variables, strict=True)))
+        told = [strategy.reduce(total, one, axis=None) for one in told]
+        for (one, factor), mean, square, slope in zip(self._net.learning, *self._moments, slopes, strict=True):
+            decay = self._params.weight_decay if len(one.shape) > 1 else 0.0
+            strategy.extended.update(one, _adam, args=(mean, square, slope, pace, (factor, decay)))
+        return tuple(told)
+
+    def _slopes(self, images: Any, classes: Any, weights: Any, whole: Any, number: Any) -> tuple[Any, ...]:
+        """Gradients on a replica's part of a step, and what `_step` tells of it."""
+        tf, net, params = graphs.tensorflow(), self._net, self._params
+        targets = tf.gather(smoothed(int(net.bias.shape[0]), params.label_smoothing), classes)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._variables)
+            features = net.features(images, True)
+            if params.dropout:
+                chance = tf.random.stateless_uniform(tf.shape(features), tf.stack([params.seed, number]))
+                features = tf.where(chance < params.dropout, 0.0, features / (1 - params.dropout))
+            logits = tf.matmul(features, net.kernel) + net.bias
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_sum(losses * weights) / tf.cast(whole, tf.float32)
+            scaled = loss * self._scale
+        zero = tf.UnconnectedGradients.ZERO
+        slopes = [slope / self._scale for slope in tape.gradient(scaled, self._variables, unconnected_gradients=zero)]
+        plain = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+        right = tf.cast(tf.argmax(logits, axis=1) == classes, tf.float32)
+        return slopes, loss, tf.reduce_sum(plain), tf.reduce_sum(right), tf.reduce_sum(tf.ones_like(plain))
+
+    def _probabilities(self, pixels: Any) -> Any:
+        tf, net = graphs.tensorflow(), self._net
+        features = net.features(tf.cast(pixels, tf.float32) / 255, False)
+        return tf.nn.softmax(tf.matmul(features, net.kernel) + net.bias)
+
+    def _distributed(self, batches: Batches, steps: range) -> Any:
+        strategy = self._team.strategy
+        everyone = int(strategy.num_replicas_in_sync)
+
+        def feed(_: Any) -> Any:
+            return batches.dataset(steps, self._team.replicas, everyone, self._params.augment)
+
+        return strategy.distribute_datasets_from_function(feed)
+
+    def _restore(self, state: Sequence[np.ndarray]) -> None:
+        for variable, values in zip(self._state, state, strict=True):
+            variable.assign(values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Path:
+    """How fast is gone, at each step of a training.
+
+    Args:
+        rates: float64[S], the highest of the layers' rates.
+        pushes: float64[S], momenta.
+        each: Steps of an epoch.
+        classes: int[N], of the training pictures.
+    """
+
+    rates: np.ndarray
+    pushes: np.ndarray
+    each: int
+    classes: np.ndarray
+
+    @classmethod
+    def of(cls, params: EpochParams, batches: Batches) -> "_Path":
+        steps = params.epochs * batches.each
+        path = rates(params.schedule, steps, params.learning_rate)
+        return cls(path, momenta(params.schedule, steps, params.momentum), batches.each, batches.classes)
+
+    @cached_property
+    def left(self) -> np.ndarray:
+        """float64[S, 2], the share of both moments of Adam that is not the zeros at the start."""
+        squares = _SQUARES_DECAY ** np.arange(1, len(self.rates) + 1)
+        return 1 - np.stack([np.cumprod(self.pushes), squares], axis=1)
+
+    def at(self, step: int) -> Any:
+        """What `Training._step` needs of a step."""
+        tf = graphs.tensorflow()
+        return tf.constant([self.rates[step], self.pushes[step], *self.left[step]], tf.float32)
+
+
+def _adam(variable: Any, mean: Any, square: Any, slope: Any, pace: Any, own: tuple[float, float]) -> None:
+    tf = graphs.tensorflow()
+    rate, momentum, left_of_mean, left_of_square = tf.unstack(pace)
+    factor, decay = own
+    new_mean = mean.assign_add((1 - momentum) * (slope - mean))
+    new_square = square.assign_add((1 - _SQUARES_DECAY) * (slope * slope - square))
+    way = new_mean / left_of_mean / (tf.sqrt(new_square / left_of_square) + _EPSILON)
+    variable.assign_sub(rate * factor * (way + decay * variable))
+
+
+def _best(history: Sequence[dict[str, Any]]) -> int:
+    return min(range(len(history)), key=lambda row: history[row]["validation_loss"])
+
+
+def _has_stopped(history: Sequence[dict[str, Any]], patience: int) -> bool:
+    return bool(patience and history) and len(history) - 1 - _best(history) >= patience
+
+
+def _say(name: str, row: dict[str, Any], epochs: int) -> None:
+    console.say(
+        f"train: {name}, epoch {row['step']} of {epochs}: loss {row['train_loss']:.3f}, {row['train_accuracy']:.1%} "
+        f"right; on validation {row['validation_loss']:.3f}, {row['validation_accuracy']:.1%}"
+    )

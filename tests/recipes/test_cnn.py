@@ -1,0 +1,126 @@
+"""A small network from scratch learns real digits, goes on where it was killed, and is served as it was evaluated."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import digits
+import numpy as np
+import pytest
+from projects import Project
+
+from imageloom import params, train
+from imageloom.errors import DataError
+from imageloom.evaluate import outcome
+from imageloom.predictor import Predictor
+from imageloom.recipes.cnn import CnnParams, _model, _require_room
+
+CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in digits.DIGITS]
+SMALL = {"size": 16, "blocks": 2, "filters": 16, "batch_size": 16, "augment": {"flip": "none"}}
+
+
+def configure(project: Project, **cnn: object) -> None:
+    project.configure(
+        classes=CLASSES,
+        split={"method": "stratified"},
+        embed={"aspect": "stretch"},
+        train={"recipe": "cnn", "cnn": SMALL | {"epochs": 14} | cnn},
+        export={"formats": ["float32", "int8"], "max_accuracy_drop": 0.1, "representative": 60},
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiles_backbone) -> Project:
+    """A project of 150 pictures, trained in a process of its own as it is to be killed in one."""
+    project = Project(tmp_path_factory.mktemp("cnn") / "数字")
+    configure(project, grey=True)
+    shutil.copytree(tiles_backbone, project.paths.backbone)
+    for spec, number in zip(CLASSES, digits.DIGITS, strict=True):
+        project.add(spec["name"], digits.pictures(number))
+    project.run("embed", "clean", "split")
+    subprocess.run(command(project), check=True, capture_output=True)
+    return project
+
+
+def command(project: Project) -> list[str]:
+    return [sys.executable, "-m", "imageloom.cli", "train", "-C", str(project.paths.root)]
+
+
+@pytest.fixture
+def copied(trained, tmp_path) -> Project:
+    project = Project(tmp_path / "copy")
+    shutil.copytree(trained.paths.root, project.paths.root, dirs_exist_ok=True)
+    return project
+
+
+def test_it_learns_and_every_format_answers_as_it_was_evaluated(trained):
+    said = outcome.read(trained.paths)
+    assert said.right.mean() >= 0.9
+    trained.run("export")
+    pictures = [(trained.paths.raw / row["path"]).read_bytes() for row in said.rows]
+    model = Predictor(trained.paths.export)
+    assert model.size == SMALL["size"]
+    assert model.has_map
+    answers = [model.predict(data) for data in pictures]
+    assert np.allclose([answer.probabilities for answer in answers], said.probabilities, atol=1e-4)
+    small = Predictor(trained.paths.export, "int8")
+    same = [small.predict(data).name == answer.name for data, answer in zip(pictures, answers, strict=True)]
+    assert np.mean(same) > 0.85
+    assert (trained.paths.export / "saved_model" / "saved_model.pb").exists()
+
+
+def test_the_history_has_a_row_for_each_epoch(trained):
+    lines = (trained.paths.reports / "history.csv").read_text().splitlines()
+    assert lines[0].startswith("step,learning_rate,train_loss,train_accuracy,validation_loss,validation_accuracy")
+    assert len(lines) == 15
+    about = json.loads((trained.paths.classifier / "classifier.json").read_text(encoding="utf-8"))
+    assert about["recipe"] == "cnn"
+    chosen = [line for line in lines if line.endswith("True")]
+    assert [line.split(",")[0] for line in chosen] == [str(about["fitted"]["epoch"])]
+
+
+def test_it_goes_on_where_it_was_killed_with_the_same_result(copied, trained):
+    expected = {name: (copied.paths.classifier / name).read_bytes() for name in ("head.npz", "network/backbone.tflite")}
+    shutil.rmtree(copied.paths.classifier)
+    kept = train._kept(copied.paths)
+    with subprocess.Popen(command(copied), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not any(len(path.read_text().splitlines()) > 3 for path in kept.glob("*/history.csv")):
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert not copied.paths.classifier.exists()
+    run = subprocess.run(command(copied), check=True, capture_output=True, encoding="utf-8")
+    assert "goes on after epoch" in run.stdout
+    assert {name: (copied.paths.classifier / name).read_bytes() for name in expected} == expected
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(("units", "normalise", "length"), [(0, True, 16), (24, False, 24)])
+def test_what_it_is_built_of(units, normalise, length):
+    params = CnnParams(**SMALL | {"units": units, "normalise": normalise, "grey": True})
+    model, again = _model(params), _model(params)
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    features = model(images).numpy()
+    assert features.shape == (2, length)
+    assert np.array_equal(features, again(images).numpy())  # the seed decides where it begins
+    brightness = images @ np.float32([[0.299], [0.587], [0.114]])
+    assert np.allclose(features, model(np.repeat(brightness, 3, axis=3)).numpy(), atol=1e-4)  # it sees grey
+
+
+def test_pictures_that_cannot_be_halved_so_often_are_refused():
+    with pytest.raises(DataError, match="16 x 16 cannot be halved 5 times"):
+        _require_room(CnnParams(size=16, blocks=5))
+    _require_room(CnnParams(size=16, blocks=4))
+
+
+def test_the_example_of_a_small_network_is_what_can_be_set(tmp_path):
+    path = tmp_path / "params.yaml"
+    told = "{grey: true, blocks: 1, kernel: 2, normalise: false, units: 128, dropout: 0.5, size: 32}"
+    path.write_text(f"train: {{recipe: cnn, cnn: {told}}}\n")
+    found = params.load("train", train.Params, path).cnn
+    assert (found.filters, found.kernel, found.blocks, found.units) == (32, 2, 1, 128)
