@@ -12,11 +12,21 @@ SCRIPT = Path(__file__).with_name("load.lua")
 
 @dataclass
 class Saturation:
-    """What clients saw who asked without pause: pictures answered a second, and milliseconds to the answer."""
+    """What clients saw.
+
+    Args:
+        rate: Pictures answered, each second.
+        p50: Milliseconds within which half of the answers came.
+        p99: Those within which 99 of 100 did.
+        others: Requests that were not answered with 200.
+        late: By how many milliseconds at most 99 of 100 requests missed their place in the timetable.
+    """
 
     rate: float
     p50: float
     p99: float
+    others: int = 0
+    late: float = 0.0
 
 
 @dataclass
@@ -58,13 +68,33 @@ def saturate(port: int, pictures: Path, clients: int, seconds: float) -> Saturat
         clients: How many ask at a time, each with one connection.
         seconds: How long.
     """
-    said = _wrk(port, pictures, clients, seconds, 0, {})
+    found = _summary(_wrk(port, pictures, clients, seconds, 0, {}))
+    if found.others:
+        sys.exit(f"error: {found.others} requests were not answered with 200")
+    return found
+
+
+def pace(port: int, pictures: Path, clients: int, seconds: float, rate: float, arrivals: str = "even") -> Saturation:
+    """The same by one timetable, which does not wait for answers.
+
+    Args:
+        port: See `saturate`.
+        pictures: See `saturate`.
+        clients: How many connections there are; so many that one is free whenever a request is due.
+        seconds: How long.
+        rate: Requests a second.
+        arrivals: `even`, or `random`: those of a Poisson process.
+    """
+    return _summary(_wrk(port, pictures, clients, seconds, rate, {"ARRIVALS": arrivals}))
+
+
+def _summary(said: str) -> Saturation:
     took, failed = re.search(r"took ([\d.]+) seconds, failed (\d+)", said).groups()
-    answers, others = re.search(r"answers (\d+), not 200 (\d+)", said).groups()
-    p50, p99 = re.search(r"p50 ([\d.]+), p99 ([\d.]+)", said).groups()
-    if int(failed) + int(others):
-        sys.exit(f"error: {others} answers were not 200, and {failed} connections failed")
-    return Saturation(int(answers) / float(took), float(p50), float(p99))
+    answers, others = map(int, re.search(r"answers (\d+), not 200 (\d+)", said).groups())
+    p50, p99 = map(float, re.search(r"p50 ([\d.]+), p99 ([\d.]+)", said).groups())
+    late = re.search(r"late p99 (-?[\d.]+)", said)
+    rate = (answers - others) / float(took)
+    return Saturation(rate, p50, p99, others + int(failed), float(late[1]) if late else 0.0)
 
 
 def ask(port: int, pictures: Path, clients: int, seconds: float, rate: float = 0.0) -> Load:
@@ -88,7 +118,7 @@ def ask(port: int, pictures: Path, clients: int, seconds: float, rate: float = 0
 
 
 def _wrk(port: int, pictures: Path, clients: int, seconds: float, rate: float, more: dict[str, str]) -> str:
-    number, threads = len(list(pictures.glob("*.jpg"))), clients if more else 1
+    number, threads = len(list(pictures.glob("*.jpg"))), clients if "TIMED" in more else 1
     options = ["-t", f"{threads}", "-c", f"{clients}", "-d", f"{seconds:.0f}s", "--timeout", "30s", "-s", str(SCRIPT)]
     rest = [f"http://127.0.0.1:{port}", "--", str(pictures), f"{number}", f"{rate}", f"{clients}"]
     run = subprocess.run(["wrk", *options, *rest], capture_output=True, text=True, env=os.environ | more, check=False)

@@ -113,8 +113,8 @@ def _changed() -> list[str]:
         unread = ", ".join(f"{row['class']} ({row['source']})" for row in diff.get("unread", ()))
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    without = f", without what is no longer listed of those that could not be listed whole: {unread}" if unread else ""
-    return [f"Since the last crawl{without}:", _table(["class", "host", *columns], rows)]
+    note = f" (not listed whole, and not counted where not listed: {unread})" if unread else ""
+    return [f"Since the last crawl{note}:", _table(["class", "host", *columns], rows)]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from test_scrape import from_site, gallery, manifest, picture, project, scrape, 
 
 from imageloom import cli, decisions
 from imageloom.decisions import Decision
+from imageloom.fetch.ledger import Ledger
 from imageloom.files import Paths
 
 
@@ -170,6 +173,27 @@ def test_what_somebody_forgot_or_dropped_has_not_failed(site: Any, tmp_path: Pat
     assert changes(folder, "dog") == {"unchanged": 1, "failed": 1}
 
 
+def test_a_crawl_loads_nothing_that_it_has_no_use_for(tmp_path: Path) -> None:
+    """What is loaded before the first picture is asked for is waited for in each crawl, be it of three pictures."""
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        (tmp_path / "data/pictures" / name).mkdir(parents=True)
+        (tmp_path / "data/pictures" / name / "1.jpg").write_bytes(picture(colour))
+    folder = project(tmp_path, "  - kind: folder")
+
+    def loaded(*more: str) -> set[str]:
+        code = (
+            "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
+            "from imageloom import cli; sys.exit(cli.main(sys.argv[1:]))"
+        )
+        command = [sys.executable, "-c", code, "scrape", "-C", str(folder), *more]
+        return set(subprocess.run(command, check=True, capture_output=True, text=True).stderr.split())
+
+    first = loaded()
+    assert first >= {"imageloom.sources.folder", "pyarrow"}
+    assert not first & {"aiohttp", "pandas", "pyarrow.compute", "imageloom.sources.gallery", "selectolax", "rich"}
+    assert "imageloom.sources.gallery" in loaded("--help")
+
+
 def test_what_a_list_holds_does_not_move_the_cursor(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "data/urls").mkdir(parents=True)
     for name in ("cat", "dog"):
@@ -221,6 +245,21 @@ def test_the_report_advises_to_retry_what_is_still_listed(site: Any, tmp_path: P
     assert "\n  1 of its addresses failed in a way that may pass" in report(folder, capsys)
 
 
+def test_what_a_killed_retry_asked_is_listed_by_the_crawl_that_goes_on(site: Any, tmp_path: Path) -> None:
+    gallery(site, cat={"a.jpg": picture(), "b.jpg": (503, {}, b"")}, dog={"c.jpg": picture("blue")})
+    folder = project(tmp_path, from_site(site))
+    assert scrape(folder) == 0
+    time.sleep(1.1)
+    with Ledger(Paths(folder).ledger, Paths(folder).raw / "manifest.parquet") as ledger:
+        row = ledger.find("cat", f"{site.address}/cat/b.jpg")
+        assert row is not None
+        ledger.record(row)  # of a retry, which keeps the date, and was killed before its end
+    site.asked.clear()
+    assert scrape(folder) == 0
+    assert "/cat/b.jpg" not in site.asked
+    assert len({row["last_seen"] for row in manifest(folder)}) == 1
+
+
 def test_retry_says_what_it_leaves_to_a_crawl(tmp_path: Path, capsys: Any) -> None:
     for name, colour in (("cat", "red"), ("dog", "blue")):
         (tmp_path / "in" / name).mkdir(parents=True)
@@ -232,4 +271,4 @@ def test_retry_says_what_it_leaves_to_a_crawl(tmp_path: Path, capsys: Any) -> No
     capsys.readouterr()
     assert cli.main(["scrape", "--retry", "not_image", "-C", str(folder)]) == 0
     said = capsys.readouterr()
-    assert said.err == "warning: left to the next crawl: 1 address in archives or storages\n"
+    assert said.err == "warning: left to the next crawl, being neither on the web nor in a folder: 1 address\n"

@@ -12,7 +12,7 @@ from imageloom.files import Paths
 # The tag by which the run of a training is found again.
 TRAINING = "imageloom.training"
 
-_LOGGED = ("learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+LOGGED = ("learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def follow(training: str, lines: Iterable[str], place: Place) -> None:
                 if line.strip() == "done":
                     return
                 row = json.loads(line)
-                for name in _LOGGED:
+                for name in LOGGED:
                     client.log_metric(run, f"epoch/{name}", float(row[name]), step=int(row["step"]))
             client.update_run(run, status="KILLED")
     except Exception as fault:  # what a store's driver raises is not known here

@@ -330,8 +330,7 @@ def _log(result: Result, settings: Params, paths: Paths) -> tuple[str, str, bool
             client.delete_run(begun)
         _log_metrics(client, known[0], result.costs)
         return *known, False
-    new: dict[str, Any] = {"experiment_id": experiment} if begun is None else {"run_id": begun}
-    with mlflow.start_run(**new) as run:
+    with mlflow.start_run(begun, None if begun else experiment) as run:
         mlflow.set_tags(result.tags | {"mlflow.runName": result.name})
         _log_values(client, run.info.run_id, result)
         for path, folder in result.artifacts:

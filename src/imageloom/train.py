@@ -114,6 +114,7 @@ def _sides(table: Any, classes: list[ClassSpec], store: FeatureStore, paths: Pat
             np.array([row["group"] for row in rows]),
             tuple(store.read([key(name, view) for name in ids]) for view in store.views()),
             tuple(paths.raw / row["path"] for row in rows),
+            np.array([1.0 if row["weight"] is None else row["weight"] for row in rows]),
         )
     return found
 

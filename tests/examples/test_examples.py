@@ -267,7 +267,7 @@ def test_every_entry_of_an_example_s_list_can_be_set():
         base = params.load_all(path.parent / "params.yaml")
         for sets in yaml.safe_load(path.read_text(encoding="utf-8")).values():
             sections = copy.deepcopy(base)
-            for key, value in sets.items():
+            for key, value in sets.items():  # `needs` and `memory` are no parameters
                 *way, last = key.split(".")
                 if way:
                     reduce(lambda part, name: part.setdefault(name, {}), way, sections)[last] = value

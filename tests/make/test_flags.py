@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from imageloom import train
 from imageloom.backbone.stage import DEFAULT
 from imageloom.cli import STAGES
 from imageloom.errors import ImageloomError, ParamsError
 from imageloom.make import flags
 from imageloom.make.command import add_arguments, run_stage
 from imageloom.make.flags import Wish
+from imageloom.recipes.finetune import FinetuneParams
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -107,11 +109,25 @@ def test_switches_are_written_as_they_were(word, expected, capsys):
     assert "neither true nor false" in capsys.readouterr().err
 
 
-def test_fine_tuning_is_refused_with_what_to_do_instead():
-    with pytest.raises(ImageloomError, match="--do_fine_tuning") as raised:
-        read("--do_fine_tuning")
-    assert "leave it out" in raised.value.hint
+def test_fine_tuning_is_the_recipe_of_that_name():
+    words = [
+        "--do_fine_tuning",
+        "--train_epochs=3",
+        "--do_data_augmentation",
+        "--nohorizontal_flip",
+        "--rotation_range=40",
+    ]
+    section = read(*words, "--momentum=0.5", "--distribution_strategy=mirrored").sections["train"]
+    assert section["recipe"] == "finetune"
+    found = train.Params(**section).finetune
+    assert (found.epochs, found.strategy, found.augment.flip, found.augment.rotation) == (3, "mirrored", "none", 40)
+    assert (found.batch_size, found.augment.crop) == (FinetuneParams().batch_size, FinetuneParams().augment.crop)
+    assert any("--momentum: no meaning" in note for note in read(*words, "--momentum=0.5").notes)
+    still = train.Params(**read("--recipe=finetune").sections["train"]).finetune.augment
+    assert (still.flip, still.crop, still.contrast, still.brightness, still.colour) == ("none", 0, 0, 0, 0)
     assert read("--nodo_fine_tuning").sections == read().sections
+    with pytest.raises(ImageloomError, match="--recipe probe does not"):
+        read("--do_fine_tuning", "--recipe=probe")
 
 
 @pytest.mark.parametrize("share", ["0", "0.6", "-1", "nan"])

@@ -15,6 +15,7 @@ from imageloom.serving import server as serving
 from imageloom.serving.gate import Gate
 
 PATIENCE = 5
+WAITING = 16  # requests that may wait
 LARGE = 20_000_000  # bytes: more than the system takes at once for a client that does not read
 ASK = b"POST /%s HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n12345"
 
@@ -50,7 +51,7 @@ class Running:
         self.clients: list[socket.socket] = []
         sockets = serving.listen("127.0.0.1", 0)
         self.port = sockets[0].getsockname()[1]
-        self.server = serving.Server(self.app, Gate(1), sockets, 2**20)
+        self.server = serving.Server(self.app, Gate(1, WAITING), sockets, 2**20)
         turn = self.server._all.turn
 
         def counted(seconds: float) -> None:
@@ -163,3 +164,23 @@ def test_above_the_limit_of_connections_the_next_wait_until_there_is_room(runnin
     inside[0].close()
     outside.settimeout(PATIENCE)
     assert answer(outside) == b"xxx"
+
+
+def test_who_finds_the_queue_full_is_told_by_the_thread_that_reads_however_busy_the_others_are(running):
+    running.connect(ASK % b"x")
+    running.connect(b"GET /x HTTP/1.1\r\nHost: here\r\n\r\n")  # keeps the desk busy as well
+    for _ in range(2):
+        assert running.app.begun.acquire(timeout=PATIENCE)
+    running.server._gate.capacity = 0
+    client = running.connect(ASK % b"x" * 2)
+    assert b'"status": 503' in answer(client)
+    assert not running.app.begun.acquire(blocking=False)
+    client.settimeout(0.2)
+    with pytest.raises(TimeoutError):  # the second of two that were sent together is another thread's
+        client.recv(1)
+    client.settimeout(PATIENCE)
+    running.app.let.set()
+    assert b'"status": 503' in answer(client)
+    running.server._gate.capacity = WAITING
+    client.sendall(ASK % b"x")
+    assert answer(client) == b"xxx"

@@ -27,8 +27,9 @@ class Task:
         assert self.turned_away or self.is_light or self.let.wait(PATIENCE)
         self.answered.set()
 
-    def turn_away(self) -> None:
+    def turn_away(self) -> bool:
         self.turned_away = True
+        return False
 
     def cancel(self) -> None:
         self.cancelled = True

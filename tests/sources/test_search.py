@@ -216,11 +216,12 @@ def test_odd_entries_are_left_out_and_the_others_taken(site: Any) -> None:
     [
         ((503, {}, b""), "the service is down or busy: crawl again later"),
         ((400, {}, b""), "parameters against what the interface allows"),
+        ((403, {}, b""), "set scrape.contact"),
         ((200, {}, b"[" * 100_000), "check base"),
         ((200, {}, b'{"results": {"a": 1}, "query": {"pages": [{"imageinfo": {"url": "x"}}]}}'), ""),
         (None, "this machine's network, or the service, is down or busy: crawl again later"),
     ],
-    ids=["down", "refused", "deep", "other shape", "no network"],
+    ids=["down", "refused", "who asks", "deep", "other shape", "no network"],
 )
 def test_parameters_are_blamed_for_what_was_refused_only(site: Any, kind: str, answer: Any, hint: str) -> None:
     site.routes = _Paths({"/api": answer})

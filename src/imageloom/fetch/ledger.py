@@ -287,7 +287,7 @@ class Ledger:
         insert = f"INSERT INTO rows ({_list(names)}) VALUES ({', '.join('?' * len(names))})"
         for batch in tables.read_batches(self._manifest, MANIFEST, "scrape"):
             columns = {name: batch.column(name) for name in _NAMES}
-            columns |= {name: columns[name].cast(pa.int64()) for name in _DATES}
+            columns |= {name: columns[name].view(pa.int64()) for name in _DATES}
             values = {name: column.to_pylist() for name, column in columns.items()}
             self._base.executemany(insert, zip(*values.values(), values["sha256"], values["status"], strict=True))
 

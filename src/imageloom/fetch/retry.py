@@ -39,7 +39,7 @@ class Retry(Source):
                 left += 1
         if left:
             what = counted(left, "address", "addresses")
-            warn(f"left to the next crawl: {what} in archives or storages")
+            warn(f"left to the next crawl, being neither on the web nor in a folder: {what}")
 
 
 def statuses(text: str | None) -> list[Status]:

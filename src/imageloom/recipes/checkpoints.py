@@ -15,21 +15,21 @@ from imageloom.recipes.data import Data
 from imageloom.recipes.workshop import Workshop
 
 
-def digest(data: Sequence[Data], params: StageParams, workshop: Workshop, code: Sequence[Any]) -> str:
+def digest(data: Sequence[Data], params: StageParams, workshop: Workshop, code: Sequence[str]) -> str:
     """Of all that decides what a training makes, by which it is known again.
 
     Args:
-        data: The pictures, training before validation.
+        data: The pictures, training before validation; their features tell what is on them.
         params: Of the recipe.
         workshop: Where it works.
-        code: Modules that a training which goes on must find unchanged.
+        code: Files of modules that a training which goes on must find unchanged.
     """
-    pictures = [
-        [file.name, int(number)] for each in data for file, number in zip(each.files, each.classes, strict=True)
-    ]
-    digests = [files.sha256(Path(str(module.__file__))) for module in code]
-    content = [params.model_dump(), workshop.pretrained.about["sha256"], workshop.aspect, pictures, digests]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    digests = [files.sha256(Path(file)) for file in code]
+    content = [params.model_dump(), workshop.pretrained.about["sha256"], workshop.aspect, digests]
+    found = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for each in data:
+        found.update(np.ascontiguousarray(each.features).tobytes() + each.classes.astype(np.int64).tobytes())
+    return found.hexdigest()
 
 
 class Checkpoints:

@@ -22,10 +22,11 @@ from imageloom.recipes.epochs import EpochParams, Held, Net, Training
 from imageloom.recipes.flat import GREY
 from imageloom.recipes.head import Head
 from imageloom.recipes.pixels import Batches, decoded
-from imageloom.recipes.standard import class_weights
+from imageloom.recipes.standard import picture_weights
 from imageloom.recipes.workshop import Trained, Workshop
 
-_CODE = (augment, epochs, pixels)  # what a training that goes on must not have changed
+# What a training that goes on must not have changed.
+_CODE = (augment.__file__, epochs.__file__, pixels.__file__, __file__)
 
 
 class CnnParams(EpochParams):
@@ -75,7 +76,7 @@ def fit(train: Data, validation: Data, classes: int, params: CnnParams, workshop
     spill = checkpoints.folder / f"pixels-{team.number}.npy"
     shown = decoded([*train.files, *validation.files], params.size, workshop.aspect, spill)
     count = len(train.classes)
-    weights = class_weights(train.classes, classes)[train.classes] if params.balanced else np.ones(count)
+    weights = picture_weights(train.classes, train.weights, classes, params.balanced)
     batches = Batches(shown[:count], train.classes, weights.astype(np.float32), params.batch_size, params.seed)
     history = training.run(batches, Held(shown[count:], validation.classes), checkpoints, partial(workshop.tell, key))
     graphs.save(graphs.reusable(model), workshop.target)

@@ -33,8 +33,8 @@ class EpochParams(StageParams):
     """How a network is trained, whatever it is."""
 
     epochs: int = Field(default=8, ge=1, description="times that every training picture is looked at, at most")
-    batch_size: int = Field(default=32, ge=1, description="pictures of a step")
-    learning_rate: PositiveFloat = Field(default=0.001, description="the highest, of the last layer")
+    batch_size: int = Field(default=16, ge=1, description="pictures of a step")
+    learning_rate: PositiveFloat = Field(default=0.0002, description="the highest, of the last layer")
     schedule: Schedule = Field(
         default="one_cycle", description="how the rate goes: `one_cycle` up and down, `cosine` down, or `constant`"
     )
@@ -154,8 +154,9 @@ class Training:
                     break
                 row = self._epoch(epoch, feed, path, bar)
                 row |= measure(self.probabilities(held.pixels), held.classes, "validation")
+                self._require_number(row["validation_loss"], epoch)  # before it is kept as what was good
                 history.append(row)
-                state = [np.asarray(one) for one in self._state]
+                state = [one.numpy() for one in self._state]
                 if _best(history) == epoch:
                     checkpoints.write_best(state)
                 checkpoints.write(state, history)
@@ -176,13 +177,8 @@ class Training:
         """Takes the steps of an epoch; gives the training's part of its row."""
         sums, done = np.zeros(3), epoch * len(path.classes)
         for step in range(epoch * path.each, (epoch + 1) * path.each):
-            told = np.array([float(one) for one in self._take_step(next(feed), path.at(step))])
-            if not np.isfinite(told).all():
-                raise DataError(
-                    f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
-                    f"does what was learnt in {console.counted(epoch, 'epoch')} before",
-                    f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}",
-                )
+            told = self._told(next(feed), path.at(step))
+            self._require_number(told, epoch)
             sums += told[1:]
             bar.update(done + int(sums[2]), note=f"loss {sums[0] / sums[2]:.3f}")
         return {
@@ -191,6 +187,29 @@ class Training:
             "train_loss": sums[0] / sums[2],
             "train_accuracy": sums[1] / sums[2],
         }
+
+    def _require_number(self, loss: Any, epoch: int) -> None:
+        if not np.isfinite(loss).all():
+            raise DataError(
+                f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
+                f"does what was learnt in {console.counted(epoch, 'epoch')} before",
+                f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}",
+            )
+
+    def _told(self, part: Any, pace: Any) -> np.ndarray:
+        """What a step tells, float64[4].
+
+        Raises:
+            DataError: There is not enough memory for it.
+        """
+        tf = graphs.tensorflow()
+        try:
+            return np.array([float(one) for one in self._take_step(part, pace)])
+        except tf.errors.ResourceExhaustedError:
+            raise DataError(
+                f"there is not enough memory to train on {self._params.batch_size} pictures at once",
+                f"lower train.{self._name}.batch_size, or backbone.image_size",
+            ) from None
 
     def _step(self, part: Any, pace: Any) -> tuple[Any, ...]:
         """Takes a step.

@@ -23,12 +23,17 @@ from imageloom.recipes.distribution import Team
 from imageloom.recipes.epochs import EpochParams, Held, Net, Training
 from imageloom.recipes.pixels import Batches, decoded
 from imageloom.recipes.probe import ProbeParams
-from imageloom.recipes.standard import Standard, class_weights
+from imageloom.recipes.standard import Standard, picture_weights
 from imageloom.recipes.workshop import Trained, Workshop
 
 _LEAST_SCALE = 0.2  # of the median
 
-_CODE = (augment, epochs, pixels)  # what a training that goes on must not have changed
+_CODE = (
+    augment.__file__,
+    epochs.__file__,
+    pixels.__file__,
+    __file__,
+)  # what a training that goes on must not have changed
 
 
 class FinetuneParams(EpochParams):
@@ -75,7 +80,7 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
     spill, size = checkpoints.folder / f"pixels-{team.number}.npy", int(about["image_size"])
     shown = decoded([*train.files, *validation.files], size, workshop.aspect, spill)
     count = len(train.classes)
-    weights = class_weights(train.classes, classes)[train.classes] if params.balanced else np.ones(count)
+    weights = picture_weights(train.classes, train.weights, classes, params.balanced)
     batches = Batches(shown[:count], train.classes, weights.astype(np.float32), params.batch_size, params.seed)
     history = training.run(batches, Held(shown[count:], validation.classes), checkpoints, partial(workshop.tell, key))
     graphs.save(layer.resolved_object, workshop.target)
@@ -95,7 +100,7 @@ def _load(network: Network) -> Any:
     import tensorflow_hub as hub
 
     layer = hub.KerasLayer(str(network.saved_model), trainable=True)
-    if not layer.trainable_weights:
+    if not layer.trainable_weights or not callable(layer.resolved_object):
         raise ModelError(
             f"{network.about['module']} has nothing that could be trained further",
             "choose a backbone in TF2 SavedModel format that is fine-tunable, or another recipe",

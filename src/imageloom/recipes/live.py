@@ -53,7 +53,9 @@ class Live:
             return
         if self._process is None:
             command = [sys.executable, "-m", "imageloom.cli", "track", "--follow", training, "-C", str(self._root)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+            )
         with suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.write(json.dumps(row) + "\n")

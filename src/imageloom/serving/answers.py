@@ -20,6 +20,8 @@ from imageloom.serving.service import Service
 # Name of a picture, and what is said of it or why nothing is.
 Outcome = tuple[str, dict[str, Any] | RequestError]
 
+HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -42,7 +44,7 @@ class Wish:
 
 def send(content: Any) -> bytes:
     """A JSON answer."""
-    response.headers.update({"Content-Type": "application/json", "Cache-Control": "no-store"})
+    response.headers.update(HEADERS)
     return problems.encoded(content)
 
 
@@ -115,15 +117,20 @@ def predict(service: Service, upload: Upload) -> Prediction:
     except ImageError as fault:
         service.metrics.rejected(fault.kind)
         raise problems.of_picture(fault) from None
-    service.metrics.predicted(prediction)
-    request.environ["imageloom.version"] = prediction.predictor.version
-    request.environ["imageloom.label"] = prediction.name
+    note(service, prediction, request.environ)
     if service.inbox and service.settings.keep_unsure and prediction.known is False:
         try:
             service.inbox.put(upload.data, prediction, UNSURE)
         except ImageloomError:
             service.metrics.rejected("inbox_full")
     return prediction
+
+
+def note(service: Service, prediction: Prediction, environ: dict[str, Any]) -> None:
+    """Counts a prediction, and takes it down for the access log."""
+    service.metrics.predicted(prediction)
+    environ["imageloom.version"] = prediction.predictor.version
+    environ["imageloom.label"] = prediction.name
 
 
 def answer(service: Service, upload: Upload, wish: Wish) -> dict[str, Any]:
@@ -182,4 +189,9 @@ def each(service: Service, uploads: Iterable[Upload], wish: Wish) -> list[Outcom
 
 def timed(started: float) -> None:
     """Says in the answer how long it took, as browsers show it (Server-Timing, W3C)."""
-    response.headers["Server-Timing"] = f"predict;dur={(time.perf_counter() - started) * 1000:.1f}"
+    response.headers["Server-Timing"] = timing(started)
+
+
+def timing(started: float) -> str:
+    """How long it took since a moment of `time.perf_counter`, as that header says it."""
+    return f"predict;dur={(time.perf_counter() - started) * 1000:.1f}"

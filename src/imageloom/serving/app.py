@@ -13,6 +13,7 @@ from imageloom.serving.door import Door
 from imageloom.serving.inbox import Inbox
 from imageloom.serving.metrics import Metrics
 from imageloom.serving.observer import Observer, open_log
+from imageloom.serving.plain import Plain
 from imageloom.serving.remote import Remote
 from imageloom.serving.service import Gate, Service, Slot
 from imageloom.serving.settings import Settings
@@ -44,4 +45,4 @@ def create_app(slot: Slot, gate: Gate, settings: Settings) -> Observer:
     if settings.review:
         prefix, module = _REVIEW
         app.mount(prefix, importlib.import_module(module).application())
-    return Observer(app, service, open_log(settings.access_log))
+    return Observer(Plain(app, service), service, open_log(settings.access_log))

@@ -170,7 +170,7 @@ def _with_security(head: bytes) -> bytes:
     return head[:-2] + _SECURITY + b"\r\n"
 
 
-_serving = threading.local()  # .channel is the connection that this thread answers on
+_serving = threading.local()  # .channel is the connection that this thread answers on, .reading that which it reads
 
 
 class Listener(TcpWSGIServer):
@@ -195,6 +195,7 @@ class Channel(HTTPChannel):
     request: Request | None
     will_close: bool
     refused: Callable[[int], None]
+    _is_refused = False
 
     @classmethod
     def bind(cls, gate: Gate, refused: Callable[[int], None]) -> type["Channel"]:
@@ -218,9 +219,29 @@ class Channel(HTTPChannel):
             request.command in ("GET", "HEAD", "OPTIONS") and request.path not in LOOKING
         )
 
-    def turn_away(self) -> None:
-        """Lets the next answer be that there is no time for it."""
+    def received(self, data: bytes) -> bool:
+        """Takes bytes that have come in; says at once that there is no time for what they ask, where there is none."""
+        _serving.reading, self._is_refused = self, False
+        try:
+            took: bool = super().received(data)
+        finally:
+            _serving.reading = None
+        if self._is_refused:
+            self.service()
+        return took
+
+    def turn_away(self) -> bool:
+        """Lets the next answer be that there is no time for it.
+
+        Returns:
+            Whether the thread that reads gives this answer, as soon as it has read. Under overload every other thread
+            waits for processors and for Python's lock.
+        """
         self.requests[0].error = TurnedAwayError("more requests than can be answered soon; try again in a moment")
+        if getattr(_serving, "reading", None) is not self:
+            return False
+        self._is_refused = True
+        return True
 
     def service(self) -> None:
         """Answers the next request, in a thread of the gate."""

@@ -33,6 +33,11 @@ class Door:
         self._tokens = Tokens(settings.tokens) if settings.tokens else None
         self._rates = Rates(settings.rate) if settings.rate else None
 
+    @property
+    def asks(self) -> bool:
+        """Whether more depends on who a client is than whether a browser sends another site's page."""
+        return bool(self._origins.allowed or self._tokens or self._rates)
+
     def check(self) -> None:
         """Lets the request in.
 

@@ -25,6 +25,9 @@ class Task(Protocol):
     def service(self) -> None:
         """Answers the request."""
 
+    def turn_away(self) -> bool:
+        """Lets the answer be that there is no time; False where somebody must call `service` to give it."""
+
     def cancel(self) -> None:
         """Gives it up."""
 
@@ -87,8 +90,8 @@ class Gate:
             self._desk.put(task)
         elif not self._work.put(task, self.capacity):
             self.turned_away += 1
-            task.turn_away()
-            self._desk.put(task)
+            if not task.turn_away():
+                self._desk.put(task)
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
         """Ends the threads after what they are at, and gives up what waits."""

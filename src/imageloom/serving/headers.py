@@ -16,7 +16,7 @@ SECURITY = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
-_OWN_ONLY = "same-origin"
+OWN_ONLY = "same-origin"
 _PREFLIGHT_SECONDS = "600"
 
 
@@ -28,7 +28,7 @@ class Origins:
     """
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
-        self._allowed = allowed
+        self.allowed = allowed
 
     def check(self) -> None:
         """Answers a browser's question whether it may ask; refuses what a page of another origin sends.
@@ -52,13 +52,13 @@ class Origins:
     def add_headers(self) -> None:
         """Adds to the answer what the browser needs to know."""
         origin = request.environ.get("HTTP_ORIGIN")
-        if self._allowed:
+        if self.allowed:
             response.headers["Vary"] = "Origin"
         if origin is None or not self._lets(origin):
-            response.headers["Cross-Origin-Resource-Policy"] = _OWN_ONLY
+            response.headers["Cross-Origin-Resource-Policy"] = OWN_ONLY
             return
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        response.headers["Access-Control-Allow-Origin"] = "*" if "*" in self._allowed else origin
+        response.headers["Access-Control-Allow-Origin"] = "*" if "*" in self.allowed else origin
         response.headers["Access-Control-Expose-Headers"] = "Server-Timing, Retry-After"
         if request.method == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = "GET, POST"
@@ -66,4 +66,4 @@ class Origins:
             response.headers["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
 
     def _lets(self, origin: str) -> bool:
-        return "*" in self._allowed or origin in self._allowed
+        return "*" in self.allowed or origin in self.allowed

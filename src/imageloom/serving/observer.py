@@ -48,7 +48,7 @@ class Observer:
         answer = self._app(environ, start)
         seconds = time.monotonic() - started
         status = int(said[0][:3])
-        route = described(getattr(environ.get("bottle.route"), "rule", "other"))
+        route = environ.get("imageloom.route") or described(getattr(environ.get("bottle.route"), "rule", "other"))
         method = environ["REQUEST_METHOD"]
         self._metrics.answered(method if method in _METHODS else "other", route, status, seconds)
         if self._metrics.shares:

@@ -130,7 +130,8 @@ class SearchSource(Source):
                     if count >= self.max_per_class:
                         break
                 if not count:
-                    raise DataError(f"{context.where} ({self.kind}), class {name!r}: finds nothing", "try other terms")
+                    hint = "try other terms" + (" or more licences" if self.licences else "")
+                    raise DataError(f"{context.where} ({self.kind}), class {name!r}: finds nothing", hint)
             except DataError as fault:  # one class that is not found does not keep the others from being listed
                 faults[name] = fault
                 context.unread.add(name)
@@ -202,6 +203,8 @@ class SearchSource(Source):
         if fetched.passing:
             whose = "the service" if fetched.http_status else "this machine's network, or the service,"
             return f"{whose} is down or busy: crawl again later"
+        if fetched.http_status == 403:
+            return "it refuses who asks, not what: set scrape.contact, as its terms want"
         if fetched.status is Status.HTTP_ERROR:
             return f"check {self.kind}'s parameters against what the interface allows"
         return "check base: it must be the interface's address"

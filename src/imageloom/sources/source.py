@@ -57,7 +57,7 @@ class Context:
     root: Path
     classes: tuple[str, ...]
     where: str
-    unread: set[str] = field(default_factory=set)
+    unread: set[str] = field(default_factory=set, compare=False)
 
 
 # Fetches a page, by the same client and under the same limits as the pictures.
