@@ -56,11 +56,20 @@ class Baseline:
         name: Of the experiment and its run.
         sets: Parameters by their dotted names, in place of those of params.yaml.
         needs: A Python package without which it is left out; empty for none.
+        memory: Gigabytes without which it is left out.
     """
 
     name: str
     sets: dict[str, Any]
     needs: str = ""
+    memory: float = 0
+
+    def misfit(self) -> str:
+        """Why this machine cannot run it; empty where it can."""
+        if self.needs and importlib.util.find_spec(self.needs) is None:
+            return f"the package {self.needs} is not installed"
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+        return f"it takes {self.memory:g} GB of memory, and there are {there:.1f}" if self.memory > there else ""
 
 
 class Watch:
@@ -98,7 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
         _check()
         with _copy() as copy:
             failed = [each.name for each in chosen if not _run(each, copy, store, f"{experiment} baselines")]
-        _rank(f"{experiment} baselines", len(failed) < len(chosen))
+        if len(failed) < len(chosen):
+            _rank(f"{experiment} baselines")
     except CannotStartError as fault:
         sys.stderr.write(f"error: {fault.message}\nhint: {fault.hint}\n")
         return 2
@@ -121,10 +131,11 @@ def _chosen(names: list[str]) -> list[Baseline]:
     for each in listed:
         if names and each.name not in names:
             continue
-        if each.needs and importlib.util.find_spec(each.needs) is None:
-            _say(f"{each.name}: left out: the package {each.needs} is not installed")
-            continue
-        chosen.append(each)
+        reason = each.misfit()
+        if reason:
+            _say(f"{each.name}: left out: {reason}")
+        else:
+            chosen.append(each)
     return chosen
 
 
@@ -143,11 +154,11 @@ def read(path: Path) -> list[Baseline]:
         raise CannotStartError(f"{path.name} is not a list of experiments", advice)
     found = []
     for name, sets in content.items():
-        needs = str(sets.pop("needs", ""))
         wrong = next((key for key, value in sets.items() if isinstance(value, dict | list)), None)
-        if wrong is not None:
-            raise CannotStartError(f"{path.name}: {name}: {wrong} is not one value", advice)
-        found.append(Baseline(str(name), sets, needs))
+        needs, memory = str(sets.pop("needs", "")), sets.pop("memory", 0)
+        if wrong is not None or not isinstance(memory, int | float):
+            raise CannotStartError(f"{path.name}: {name}: {wrong or 'memory'} is not one value", advice)
+        found.append(Baseline(str(name), sets, needs, memory))
     return found
 
 
@@ -251,22 +262,20 @@ def _timed(name: str, words: list[str], folder: Path) -> float:
         words, cwd=folder, env=dvc.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
     )
     lines = done.stdout.splitlines()
-    if done.returncode:
-        raise FailedError(dvc.error(lines, done.returncode))
+    lost = next((line for line in lines if line.startswith("warning: the result was not logged")), None)
+    if done.returncode or lost:
+        raise FailedError(lost or dvc.error(lines, done.returncode))
     for line in lines:
         _say(f"{name}: {line}")
     return time.monotonic() - started
 
 
-def _rank(experiment: str, any_: bool) -> None:
-    if any_:
-        words = ["rank", "-C", str(PROJECT), "--experiment", experiment]
-        written = ["--markdown", str(PROJECT / MARKDOWN), "--chart", str(PROJECT / CHART)]
-        _say("")
-        subprocess.run(["imageloom", *words, *written], env=dvc.environment(), check=False)
-        _say(
-            f"\nchart      {CHART}\ndvc exp show lists the experiments, dvc exp apply NAME takes one into your project"
-        )
+def _rank(experiment: str) -> None:
+    words = ["rank", "-C", str(PROJECT), "--experiment", experiment]
+    written = ["--markdown", str(PROJECT / MARKDOWN), "--chart", str(PROJECT / CHART)]
+    _say("")
+    subprocess.run(["imageloom", *words, *written], env=dvc.environment(), check=False)
+    _say(f"\nchart      {CHART}\ndvc exp show lists the experiments, dvc exp apply NAME takes one into your project")
 
 
 def _git(*words: str) -> str:

@@ -48,7 +48,7 @@ def recrawl() -> State:
     if not state.is_completed():
         return Failed(message=state.message)
     after = pictures()
-    found = f"{len(after - before):,} new pictures, {len(before - after):,} gone"
+    found = f"new pictures: {len(after - before):,}, gone: {len(before - after):,}"
     if after == before:
         found = f"nothing new among {len(after):,} pictures"
     get_run_logger().info(found)

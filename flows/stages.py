@@ -110,9 +110,11 @@ def _changed() -> list[str]:
             [row["class"], row["host"], *(f"{row[column]:,}" for column in columns)]
             for row in diff["by_class_and_host"]
         ]
+        unread = ", ".join(f"{row['class']} ({row['source']})" for row in diff.get("unread", ()))
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    return ["Since the last crawl:", _table(["class", "host", *columns], rows)]
+    note = f" (not listed whole, and not counted where not listed: {unread})" if unread else ""
+    return [f"Since the last crawl{note}:", _table(["class", "host", *columns], rows)]
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:

@@ -76,7 +76,7 @@ def test_text_has_both_models_the_doubt_and_what_changed(exported_model, worse_m
     assert lines[1].startswith(f"B  0.333  {worse_model} (")
     assert "95 % between -0." in run.stdout
     assert "McNemar" in run.stdout
-    assert "16 pictures have another answer of B (the first 10; all with --json)" in run.stdout
+    assert "another answer of B for 16 pictures (the first 10; all with --json)" in run.stdout
     assert lines[-1] == "B is worse"
 
 
@@ -99,7 +99,7 @@ def test_the_test_side_of_the_project_is_what_is_compared_on(exported_model, wor
 def test_pictures_that_cannot_be_read_are_left_out_aloud(exported_model, data):
     (data / "red" / "0 🌹.png").write_bytes(b"not a picture")
     run = imageloom(exported_model, exported_model, "--data", data, "--json")
-    assert run.stderr == "warning: 1 pictures cannot be read and are left out\n"
+    assert run.stderr == "warning: left out as unreadable: 1 picture\n"
     assert json.loads(run.stdout)["pictures"] == 3 * EACH - 1
 
 

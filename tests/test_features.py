@@ -41,7 +41,7 @@ def test_a_part_of_which_some_are_dropped_keeps_the_others_with_their_own_vector
 
 
 def test_a_picture_without_a_vector_is_told(store):
-    with pytest.raises(DataError, match="1 pictures have no features") as fault:
+    with pytest.raises(DataError, match="no features of 1 picture") as fault:
         store.read([NAMES[0], "unknown", NAMES[29]])
     assert "dvc repro embed" in fault.value.hint
 

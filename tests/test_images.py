@@ -105,6 +105,14 @@ def test_a_large_jpeg_shrunk_by_its_decoder_is_the_same_picture():
     assert close(images.load(data, 50, "stretch"), slow, 2)
 
 
+@pytest.mark.parametrize(("width", "kept"), [(68_000, True), (64_000, False)])
+def test_a_strip_longer_than_a_jpeg_can_be_is_kept_as_it_is(width, kept):
+    data = encoded(Image.new("L", (width, 40)), "PNG")
+    stored, info = images.shrink(data, 39)
+    assert (stored == data) == kept
+    assert images.inspect(stored) == info
+
+
 FAULTS = """
 import io, resource, sys
 from PIL import Image

@@ -88,6 +88,16 @@ def test_classes_have_names_and_labels_in_any_script(written):
     assert [(spec.name, spec.label) for spec in classes] == [("caterpillar", "卡特彼勒"), ("三一重工", "三一重工")]
 
 
+def test_on_is_a_word_and_no_truth_value(written):
+    from imageloom.train import Params as TrainParams
+
+    path = written("train: { recipe: classical, classical: { method: forest, on: pixels, balanced: off } }\n")
+    settings = params.load("train", TrainParams, path).classical
+    assert (settings.on, settings.balanced) == ("pixels", False)
+    path = written("train: { classical: { on: on } }\n")
+    assert "train.classical.on" in refused("train", TrainParams, path).message
+
+
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "end ", "tab\there", "x" * 101, "_unlabelled"])
 def test_class_names_that_are_no_folder_names_are_refused(written, name):
     import json

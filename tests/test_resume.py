@@ -134,7 +134,7 @@ def test_a_crawl_killed_at_any_moment_ends_as_one_left_alone(site: Any, tmp_path
         for moment in moments:
             if moment == moments[0] or (folder / "data/.crawl.db").exists():
                 kill(folder, site, moment)
-        went_on += re.findall(r"goes on with .*: (\d+) addresses are done", finish(folder))
+        went_on += re.findall(r"goes on with .*, after (\d+) address", finish(folder))
         assert end_state(folder) == expected, moments
     assert any(0 < int(done) < PICTURES for done in went_on)
 
@@ -227,7 +227,7 @@ def test_the_diff_says_what_is_new_changed_and_gone(site: Any, tmp_path: Path, c
     assert "since the last crawl" not in capsys.readouterr().out
     diff = json.loads((folder / "reports/scrape/diff.json").read_text())
     bad = len([n for n in range(PICTURES // 2) if n % 11 in (3, 4)])
-    nothing = {"new": 0, "changed": 0, "gone": 0, "unchanged": 0, "failed": 0, "not_listed": 0}
+    nothing = {"new": 0, "changed": 0, "gone": 0, "unchanged": 0, "failed": 0, "forgotten": 0, "not_listed": 0}
     assert diff["total"] == nothing | {"new": PICTURES - 2 * bad, "failed": 2 * bad}
     serve(site, changed=True)
     site.routes["/dog"] = site.routes["/dog"].replace(b"<img src=/dog/2.png>", b"")

@@ -99,6 +99,22 @@ def test_retry_reads_files_again(tmp_path: Path) -> None:
     assert statuses(folder) == {"1.jpg": "ok", "2.jpg": "ok", "3.jpg": "ok"}
 
 
+def test_retry_reads_no_file_that_a_list_names(site: Any, tmp_path: Path) -> None:
+    """Lists and pages come from outside: an address `file:` in one is blocked, on another try as on the first."""
+    site.routes = {"/1": picture(), "/2": picture("blue")}
+    (tmp_path / "p/data/urls").mkdir(parents=True)
+    (tmp_path / "private.jpg").write_bytes(picture("pink"))
+    (tmp_path / "p/data/private.jpg").write_bytes(picture("lime"))
+    inside = f"file:{tmp_path}/private.jpg\nfile:data/private.jpg\nfile://{tmp_path}/private.jpg\n"
+    (tmp_path / "p/data/urls/urls_cat.txt").write_text(f"{site.address}/1\n{inside}")
+    (tmp_path / "p/data/urls/urls_dog.txt").write_text(f"{site.address}/2\n")
+    folder = project(tmp_path / "p", "  - kind: urls")
+    for again in ((), ("--retry", "failed"), ("--retry", "blocked_address")):
+        assert asked(folder, *again) == 0
+        assert Counter(row["status"] for row in manifest(folder)) == {"ok": 2, "blocked_address": 3}
+        assert len(stored(folder)) == 2
+
+
 def test_retry_of_an_unknown_status_names_the_nearest(site: Any, tmp_path: Path, capsys: Any) -> None:
     gallery(site, cat={"1.jpg": picture()}, dog={"2.jpg": picture("blue")})
     folder = project(tmp_path, from_site(site))
@@ -135,7 +151,7 @@ def test_the_report_of_a_crawl_that_did_not_end_says_so_and_gives_no_advice(
     before = files(folder)
     assert asked(folder, "--report") == 0
     said = capsys.readouterr().out
-    assert said.endswith("the last crawl did not end: 4 addresses are done, `imageloom scrape` goes on with the rest\n")
+    assert said.endswith("the last crawl did not end: after 4 addresses, `imageloom scrape` goes on with the rest\n")
     assert "starved" not in said
     assert files(folder) == before
     assert scrape(folder) == 0

@@ -115,6 +115,28 @@ def test_numbers_go_to_arrow_and_back(kind):
     assert tables.to_numpy(column[:0]).dtype == kind
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.string(), ["a", None, "卡特彼勒 😀", ""]),
+        (pa.bool_(), [True, False, None, True, False, False, True, True, None, True]),
+        (pa.int16(), [1, None, -32768]),
+        (pa.int64(), [2**62, 0]),
+        (pa.float32(), [0.5, None, float("inf")]),
+        (pa.float64(), [0.1, 1e-300]),
+        (pa.timestamp("s", tz="UTC"), [None, 1_800_000_000]),
+        (pa.int32(), []),
+        (pa.string(), []),
+    ],
+)
+def test_values_become_what_arrow_makes_of_them(kind, values):
+    made = tables.array(iter(values), kind)
+    made.validate(full=True)
+    assert made.equals(pa.array(values, kind))
+    assert made.null_count == values.count(None)
+    assert tables.array([1, 0], pa.bool_()).to_pylist() == [True, False]  # as SQLite gives them
+
+
 WITHOUT_PANDAS = """
 import sys
 import numpy as np
@@ -126,7 +148,7 @@ from imageloom.features import FeatureStore
 
 MOMENT = pa.schema([pa.field("moment", pa.timestamp("s", tz="UTC"))])
 path, store = Path(sys.argv[1]) / "split.parquet", FeatureStore(Path(sys.argv[1]))
-tables.write(path, [dict.fromkeys(tables.SPLIT.names, "a")], tables.SPLIT)
+tables.write(path, [dict.fromkeys(tables.SPLIT.names, "1")], tables.SPLIT)
 assert tables.read(path, tables.SPLIT, "split").to_pylist()
 moment = datetime(2026, 1, 1, tzinfo=UTC)
 tables.write(path, [dict.fromkeys(MOMENT.names, moment)], MOMENT)

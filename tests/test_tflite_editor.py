@@ -68,6 +68,15 @@ def test_what_fills_a_register_is_not_repeated(backbone, channels, repeated):
     assert graph.constant(one.inputs[1]).shape == ((1, 1, 5, channels) if repeated else (channels,))
 
 
+def test_a_single_number_is_not_repeated(backbone):
+    graph = Graph(backbone)
+    inner, doubled = (graph.add_tensor(name, (1, 4, 5, 1)) for name in ("inner", "doubled"))
+    one = graph.operator("MUL", [inner, graph.add_constant("two", np.array(2, np.float32))], doubled)
+    graph.put_last(one)
+    graph.widen()
+    assert graph.constant(one.inputs[1]).shape == ()
+
+
 def test_what_is_no_picture_has_no_rows(backbone, pixels, tmp_path):
     graph = Graph(backbone)
     kernel = graph.add_constant("kernel", np.eye(3, 48, dtype=np.float32))

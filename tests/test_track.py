@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from projects import picture
 
-from imageloom import cli, mlflow_store, runtimes, tables, track
+from imageloom import cli, mlflow_epochs, mlflow_store, runtimes, tables, track
 from imageloom.errors import DataError, ModelError
 from imageloom.files import Paths, write_json
 from imageloom.predictor import Predictor
@@ -117,6 +117,29 @@ def test_run_holds_parameters_metrics_and_files(paths: Paths, logged: dict[str, 
         "reports/figures/confusion.png"
     ]
     assert (paths.root / "mlruns").is_dir()
+
+
+def test_epochs_are_logged_while_training_runs_and_the_result_into_the_same_run(paths: Paths, capsys: Any) -> None:
+    place = mlflow_epochs.Place("sqlite:///mlflow.db", "imageloom", paths.root)
+    told = [json.dumps(dict.fromkeys(mlflow_epochs.LOGGED, 1 / step) | {"step": step}) for step in (1, 2)]
+    mlflow_epochs.follow("abc", told[:1], place)
+    store = client(paths)
+    experiment = store.get_experiment_by_name("imageloom").experiment_id
+    assert [run.info.status for run in store.search_runs([experiment])] == ["KILLED"]
+    mlflow_epochs.follow("abc", [told[1], "done\n"], place)
+    assert [run.info.status for run in store.search_runs([experiment])] == ["RUNNING"]
+    write_json(paths.classifier / "classifier.json", {"training": "abc"})
+    first = log(paths)
+    run = store.get_run(first["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "0.850 " + Predictor(paths.export).version
+    losses = store.get_metric_history(first["run_id"], "epoch/validation_loss")
+    assert {one.step: one.value for one in losses} == {1: 1.0, 2: 0.5}
+    mlflow_epochs.follow("abc", [*told, "done\n"], place)  # the same once more, by force
+    assert log(paths)["run_id"] == first["run_id"]
+    assert [run.info.run_id for run in store.search_runs([experiment])] == [first["run_id"]]
+    mlflow_epochs.follow("abc", told, mlflow_epochs.Place("sqlite:///no/folder/mlflow.db", "imageloom", paths.root))
+    assert "epochs are not logged while training runs" in capsys.readouterr().err
 
 
 def test_model_loads_and_predicts_from_bytes_as_the_predictor_does(paths: Paths, logged: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ The stage `backbone` writes them of a pretrained network, the stage `train` of o
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from imageloom import files, graphs
 from imageloom.engine import Engine
 from imageloom.errors import ModelError
 from imageloom.tflite_editor import Graph
+
+Layers = Literal["last", "multi"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class About:
         image_size: Side of the pictures that it takes, in pixels.
         layers: What its features come from: `last` or `multi`.
         licence: Of its weights, where that is known.
+        weights: Where they come from, where that could be chosen: `imagenet`, `none`, or the SHA-256 of a file.
     """
 
     module: str
     image_size: int
-    layers: str
-    licence: str | None
+    layers: Layers
+    licence: str | None = None
+    weights: str | None = None
 
 
 def complete(folder: Path, about: About) -> dict[str, Any]:

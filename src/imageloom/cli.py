@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         command = _command(arguments)
-        parsed = _parser(command).parse_args(arguments)
+        parsed = _parser(command, arguments).parse_args(arguments)
         if command in STAGES:
             return _run_stage(command, parsed)
         return importlib.import_module(COMMANDS[command][0]).run(parsed) or 0
@@ -100,8 +100,9 @@ def _command(arguments: Sequence[str]) -> str:
     raise ImageloomError(f"no command {word!r}", nearest(word, known))
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def _parser(command: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Knows every command, and the options of one: what others can be asked is in modules that take long to load."""
+    is_help = any(word.startswith(("-h", "--h")) for word in arguments)
     parser = argparse.ArgumentParser(
         prog="imageloom",
         description="From web pages, URL lists and folders of pictures to a served image classifier.",
@@ -113,7 +114,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
             stage, help=f"stage: {purpose}", formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if stage == command:
-            _add_stage(child, stage)
+            _add_stage(child, stage, is_help)
     for other, (module, purpose) in COMMANDS.items():
         child = commands.add_parser(other, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
         if other == command:
@@ -121,18 +122,24 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_stage(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_stage(parser: argparse.ArgumentParser, name: str, is_help: bool) -> None:
     stage = importlib.import_module(STAGES[name])
     parser.description = (stage.__doc__ or "").strip()
-    models = {f"section {name!r} of params.yaml": stage.Params}
-    if hasattr(stage, "more_params"):
-        models |= stage.more_params()
-    parser.epilog = "\n\n".join(
-        "\n".join([f"{what}:", *(_describe(model) or ["  nothing can be set"])]) for what, model in models.items()
-    )
+    if is_help:  # else what is told of each kind of source would be loaded for nothing
+        parser.epilog = _told(name, stage)
     parser.add_argument("-C", "--project", type=Path, default=Path(), metavar="DIR", help="folder of params.yaml")
     if hasattr(stage, "add_arguments"):
         stage.add_arguments(parser)
+
+
+def _told(name: str, stage: Any) -> str:
+    """What can stand in a stage's section of params.yaml."""
+    models = {f"section {name!r} of params.yaml": stage.Params}
+    if hasattr(stage, "more_params"):
+        models |= stage.more_params()
+    return "\n\n".join(
+        "\n".join([f"{what}:", *(_describe(model) or ["  nothing can be set"])]) for what, model in models.items()
+    )
 
 
 def _run_stage(name: str, parsed: argparse.Namespace) -> int:

@@ -233,7 +233,8 @@ def _check_classes(letter: str, known: Collection[str], classes: Mapping[str, in
             f"{letter} knows none of the classes {', '.join(sorted(classes))}", "compare on pictures of its own classes"
         )
     for name in strange:
-        console.warn(f"{letter} does not know the class {name!r}, and is wrong on its {classes[name]:,} pictures")
+        count = console.counted(classes[name], "picture")
+        console.warn(f"{letter} does not know the class {name!r}, and is wrong on its {count}")
 
 
 def _look(
@@ -260,7 +261,7 @@ def _look(
     if not seen:
         raise DataError(f"none of the {len(pictures):,} pictures can be read", "`dvc checkout` brings them back")
     if len(seen) < len(pictures):
-        console.warn(f"{len(pictures) - len(seen):,} pictures cannot be read and are left out")
+        console.warn(f"left out as unreadable: {console.counted(len(pictures) - len(seen), 'picture')}")
     return seen
 
 
@@ -296,7 +297,7 @@ def _as_text(result: Comparison, seen: Sequence[Seen], models: Sequence[Mapping[
         ),
         "",
         f"accuracy of B less that of A: {result.difference:+.3f} (95 % between {low:+.3f} and {high:+.3f}) "
-        f"on {result.pictures:,} pictures",
+        f"on {console.counted(result.pictures, 'picture')}",
         f"right by B alone: {result.won:,}, by A alone: {result.lost:,}; McNemar's test: p = {result.p:.3g}",
         "",
         *_class_table(_by_class(seen)),
@@ -327,4 +328,4 @@ def _changes(changed: Sequence[Seen]) -> list[str]:
         return ["", "every picture has the same answer of both"]
     lines = [f"  {one.file}: {one.actual}; A {one.a}, B {one.b}" for one in changed[:SHOWN]]
     more = f" (the first {SHOWN}; all with --json)" if len(changed) > SHOWN else ""
-    return ["", f"{len(changed):,} pictures have another answer of B{more}", *lines]
+    return ["", f"another answer of B for {console.counted(len(changed), 'picture')}{more}", *lines]

@@ -66,6 +66,11 @@ class Estimator:
     clusters: np.ndarray | None = None
     temperature: float = 1.0
 
+    @property
+    def length(self) -> int:
+        """D, how many numbers a feature vector has."""
+        return int(self.model.n_features_in_)
+
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Probabilities of the classes.
 
@@ -156,9 +161,8 @@ def _made(content: bytes, path: Path) -> dict[str, Any]:
         _check(found)
         return dict(found)
     except ModuleNotFoundError as fault:
-        raise ModelError(
-            f"{fault.name}, which {path} needs, is not installed", f"uv pip install {fault.name}"
-        ) from None
+        lacking = (fault.name or "").partition(".")[0]
+        raise ModelError(f"{lacking}, which {path} needs, is not installed", f"uv pip install {lacking}") from None
     except InconsistentVersionWarning as fault:
         versions = f"{fault.original_sklearn_version}, and {fault.current_sklearn_version} is installed"
         raise ModelError(f"{path} was made by scikit-learn {versions}", _AGAIN) from None
@@ -172,11 +176,14 @@ def _check(found: Any) -> None:
     Raises:
         ValueError: Something is not as `Estimator.save` writes it.
     """
-    if not isinstance(found, dict) or not {"model", "pictures", "classes", "temperature"} <= found.keys():
-        raise ValueError("it lacks what a classifier is made of")
+    if not isinstance(found, dict) or found.keys() - {"clusters"} != {"model", "pictures", "classes", "temperature"}:
+        raise ValueError("it does not hold what a classifier is made of")
+    clusters = found.get("clusters")
+    if clusters is not None and np.shape(clusters)[1:] != (found["classes"],):
+        raise ValueError("its clusters are of other classes")
     if not (isinstance(found["classes"], int) and found["pictures"] > 0 and found["temperature"] > 0):
         raise ValueError("its numbers are none of a classifier")
-    if not hasattr(found["model"], "predict"):
+    if not (hasattr(found["model"], "predict") and hasattr(found["model"], "n_features_in_")):
         raise ValueError("it holds no model")
     model = found["model"].steps[-1][1] if hasattr(found["model"], "steps") else found["model"]
     for tree in [model, *getattr(model, "estimators_", ())]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imageloom import files, tables
+from imageloom.console import counted
 from imageloom.errors import DataError
 
 PART = 4096  # pictures; a part is rewritten whole or not at all, so this bounds what an interruption can cost
@@ -155,7 +156,7 @@ class FeatureStore:
                 matrix[targets] = values[sources]
             found += len(pairs)
         if matrix is None or found != len(ids):
-            raise DataError(f"{len(ids) - found} pictures have no features", "run `dvc repro embed`")
+            raise DataError(f"no features of {counted(len(ids) - found, 'picture')}", "run `dvc repro embed`")
         return matrix
 
     def parts(self) -> Iterator[tuple[list[str], np.ndarray]]:

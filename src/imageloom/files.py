@@ -56,6 +56,11 @@ class Paths:
         return self.root / "data" / "review" / "forgotten.csv"
 
     @property
+    def weights(self) -> Path:
+        """How much pictures count in training, a line for each that does not count 1."""
+        return self.root / "data" / "weights.csv"
+
+    @property
     def decisions(self) -> Path:
         """What people decided about pictures, a line for each decision."""
         return self.root / "data" / "review" / "decisions.csv"

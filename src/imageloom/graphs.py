@@ -24,6 +24,14 @@ def tensorflow() -> ModuleType:
     return tensorflow
 
 
+def keras() -> ModuleType:
+    """Keras 2, which TF-Hub needs; imported behind TensorFlow, which is then silent."""
+    tensorflow()
+    import tf_keras
+
+    return tf_keras
+
+
 def feature_vectors(module: Any, images: Any) -> Any:
     """What a loaded TF-Hub module answers: float32[N, D] for float32[N, S, S, 3] images in [0, 1].
 

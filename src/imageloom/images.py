@@ -57,6 +57,8 @@ MAX_PIXELS = 80_000_000
 # Of a JPEG. Progressive ones have about ten, and each costs as much as a decoding of the picture.
 MAX_SCANS = 50
 
+MAX_JPEG_SIDE = 65_000  # pixels; libjpeg writes no more than 65,500
+
 _JPEG = b"\xff\xd8"
 
 
@@ -156,12 +158,14 @@ def load(data: bytes, size: int | None = None, aspect: Aspect = "crop") -> np.nd
 def shrink(data: bytes, side: int) -> tuple[bytes, ImageInfo]:
     """A picture whose shorter side has `side` pixels, upright, as a JPEG; one that is no larger, as it is.
 
+    A strip that would still be longer than a JPEG can be is as it is, too.
+
     Raises:
         ImageError: It is no picture, is cut short, or has more than `MAX_PIXELS` pixels.
     """
     image = _open(data)
     scale = side / min(image.size)
-    if scale >= 1:
+    if scale >= 1 or scale * max(image.size) > MAX_JPEG_SIDE:
         return data, inspect(data)
     if image.format in ("JPEG", "MPO"):  # in YCbCr, so that colours are not turned into RGB and back
         image.draft("YCbCr", (math.ceil(image.width * scale), math.ceil(image.height * scale)))

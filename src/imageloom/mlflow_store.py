@@ -80,6 +80,24 @@ def check_writable(uri: str) -> None:
         connection.close()
 
 
+def experiment(client: Any, name: str, uri: str, root: Path) -> str:
+    """The experiment's id; where it is new, its files go to mlruns/ beside a SQLite store, else in the project.
+
+    Args:
+        client: MLflow's, of the store.
+        name: Of the experiment.
+        uri: The store's address, as `absolute` gives it.
+        root: The project's folder.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    of_server = uri.startswith(("http:", "https:"))
+    scheme, _, database = uri.partition(":///")
+    beside = Path(database).resolve().parent if scheme == "sqlite" else root
+    return str(client.create_experiment(name, None if of_server else (beside / "mlruns").as_uri()))
+
+
 def exported_folder(model: str, root: Path) -> Path:
     """The exported folder that a registered model was logged with, fetched where the store is elsewhere.
 

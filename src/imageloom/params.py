@@ -37,6 +37,15 @@ _FORBIDDEN_IN_NAMES = set('/\\:*?"<>|')
 _READ_AS = {bool: "truth value", int: "number", float: "number", datetime.date: "date", datetime.datetime: "date"}
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML but for `on` and `off`, which are text to DVC, and here: `on` is what a parameter is called."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML has it
+        letter: [pair for pair in pairs if letter not in "oO" or not pair[0].endswith(":bool")]
+        for letter, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 class StageParams(BaseModel):
     """A stage's section of `params.yaml`: cannot be changed once read, and refuses keys it does not know."""
 
@@ -200,8 +209,8 @@ def _read(path: Path) -> tuple[dict[str, Any], yaml.Node | None]:
     except (OSError, UnicodeDecodeError) as fault:
         raise ParamsError(f"cannot read {path}: {fault}", "it must be a UTF-8 text file") from fault
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)
         _refuse_repeated_keys(node, path)
     except RecursionError:
         raise ParamsError(f"{path.name}: an alias holds itself", "write the values out") from None

@@ -214,8 +214,11 @@ class EstimatorPredictor(Predictor):
                 f"classes; {card.CARD_FILE} says {self.size} and {len(self.labels)}",
                 card.EXPORT_AGAIN,
             )
-        if self._engine.output_length != len(self._detector.mean):
-            raise ModelError(f"{network} gives {self._engine.output_length} features", card.EXPORT_AGAIN)
+        if not self._engine.output_length == self._estimator.length == len(self._detector.mean):
+            raise ModelError(
+                f"{network} gives {self._engine.output_length} features, and {path} takes {self._estimator.length}",
+                card.EXPORT_AGAIN,
+            )
 
     def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """See `Predictor`."""

@@ -31,7 +31,7 @@ from imageloom.fetch.ending import told, until_terminated
 from imageloom.fetch.forgotten import Forgotten, erase
 from imageloom.fetch.http import Limits
 from imageloom.fetch.ledger import Ledger, Row, sweep, tell_resumed
-from imageloom.fetch.netguard import allowance
+from imageloom.fetch.netguard import AllowanceError, allowance
 from imageloom.fetch.report import changes, say_changes, say_report, summarise
 from imageloom.fetch.status import Status
 from imageloom.fetch.store import Store
@@ -47,7 +47,10 @@ _PIXELS = 100_000  # of a side; images.MAX_PIXELS allows no picture that is larg
 
 
 def _allowance(text: str) -> str:
-    allowance(text)
+    try:
+        allowance(text)
+    except AllowanceError as fault:
+        raise PydanticCustomError("allowance", str(fault), {"hint": fault.hint}) from None
     return text
 
 
@@ -266,7 +269,8 @@ def _crawl(job: _Job) -> None:
             with suppress(ImageloomError):  # where nothing can be written, what was noted until a moment before is
                 _break_off(ledger, job)
             raise
-        say(f"scrape: {crawl.listed:,} addresses in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
+        count = counted(crawl.listed, "address", "addresses")
+        say(f"scrape: {count} in {seconds:.1f} s ({crawl.listed / seconds:,.0f}/s)")
         _conclude(crawl, ledger, job)
 
 
@@ -297,7 +301,8 @@ def _break_off(ledger: Ledger, job: _Job) -> None:
     if not done:
         ledger.remove()
         return
-    say(f"scrape: broken off when {done:,} addresses were done; `imageloom scrape` goes on with the rest")
+    after = counted(done, "address", "addresses")
+    say(f"scrape: broken off after {after}; `imageloom scrape` goes on with the rest")
     _export(ledger, job)
 
 
@@ -312,12 +317,14 @@ def _conclude(crawl: Crawl, ledger: Ledger, job: _Job) -> None:
     summarise(ledger)
     if crawl.full and not job.statuses:
         say(f"  --max {job.most:,} is reached: the next `imageloom scrape` goes on with the rest")
+        for fault in crawl.faults:
+            warn(fault.message)
         return
     if not job.statuses:
         diff = changes(ledger)
         files.write_json(job.paths.reports / "scrape" / "diff.json", diff)
         say_changes(diff)
-    verdict.warn_of_losses(ledger, job.classes, job.sources if not job.statuses and not crawl.faults else [])
+    verdict.warn_of_losses(ledger, job.classes, job.sources if not job.statuses else [])
     for fault in crawl.faults[1:]:
         warn(fault.message)
     try:
@@ -346,6 +353,8 @@ def _preview(job: _Job) -> None:
         crawl = Crawl(ledger, Store(job.paths.raw), forgotten, job.most, refresh=job.refresh)
         asyncio.run(crawl.preview(job.sources, job.limits(), show))
     say(f"scrape: would ask {counted(counts.total(), 'address', 'addresses')}, {counts[False]:,} of them new")
+    for fault in crawl.faults[1:]:
+        warn(fault.message)
     if crawl.faults:
         raise crawl.faults[0]
 

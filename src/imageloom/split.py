@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from imageloom import console, files, tables
+from imageloom import console, files, tables, weights
 from imageloom.errors import DataError
 from imageloom.files import Paths
 from imageloom.params import StageParams
@@ -41,12 +41,14 @@ def run(params: Params, paths: Paths) -> None:
     """Writes data/split/split.parquet.
 
     Raises:
-        DataError: A class has no picture on some side, or near duplicates are on different sides.
+        DataError: A class has no picture on some side, near duplicates are on different sides, or data/weights.csv is
+            no list of weights.
     """
     rows = tables.read(paths.clean, tables.CLEAN, "clean").to_pylist()
     dealt = paths.split.with_name("dealt.json")
     by_hash = params.method == "hash"
     sides = _by_hash(rows, params) if by_hash else _stratified(rows, params, _remembered(params, dealt))
+    listed = weights.read(paths.weights, rows)
     split = [
         {
             "id": row["id"],
@@ -54,6 +56,7 @@ def run(params: Params, paths: Paths) -> None:
             "path": row["path"],
             "group": row["group"],
             "side": sides[row["group"]],
+            "weight": listed.get(row["id"], 1.0),
         }
         for row in rows
         if row["kept"]
@@ -66,6 +69,8 @@ def run(params: Params, paths: Paths) -> None:
     else:
         files.write_json(dealt, {"params": params.model_dump(), "sides": sides})
     tables.write(paths.split, split, tables.SPLIT)
+    if listed:
+        console.say(f"split: {console.counted(len(listed), 'picture')} with a weight, from {paths.weights.name}")
     for name in sorted({row["class"] for row in split}):
         parts = ", ".join(f"{counts[name, side]:,} {side}" for side in tables.SIDES)
         console.say(f"split: {name}: {parts}")
@@ -144,4 +149,5 @@ def _require_every_side(counts: Counter[tuple[str, str]], params: Params) -> Non
             hint = "set `method: stratified` under `split`, or add pictures of this class"
         else:
             hint = "make `validation` or `test` under `split` larger, or add pictures of this class"
-        raise DataError(f"class {name!r} has {total} pictures and none of them for {' and '.join(empty)}", hint)
+        count = console.counted(total, "picture")
+        raise DataError(f"class {name!r} has {count} and none of them for {' and '.join(empty)}", hint)

@@ -43,7 +43,7 @@ MANIFEST = pa.schema(
     ]
 )
 
-LATER = ("fresh_until",)  # columns that files of earlier versions lack: empty then
+LATER = ("fresh_until", "weight")  # columns that files of earlier versions lack: empty then
 
 # One row per picture, by `id`, its bytes' SHA-256.
 CLEAN = pa.schema(
@@ -122,6 +122,7 @@ SPLIT = pa.schema(
         pa.field("path", pa.string(), nullable=False),  # below data/raw
         pa.field("group", pa.string(), nullable=False),
         pa.field("side", pa.string(), nullable=False),  # train, validation or test
+        pa.field("weight", pa.float32()),  # how much it counts in training; 1 where it is empty
     ]
 )
 
@@ -231,16 +232,22 @@ def to_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def array(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
-    """`pa.array`, without pandas.
+    """`pa.array`, without pandas and without Arrow's computing, which takes as long to load as a small crawl.
 
     Args:
         values: Text, numbers, seconds since 1970 for a timestamp, or None.
         kind: What they become.
     """
-    builder = pa.lib.StringBuilder()
-    builder.append_values([None if value is None else str(value) for value in values])
-    texts = builder.finish()
-    return texts.cast(pa.int64()).cast(kind) if pa.types.is_timestamp(kind) else texts.cast(kind)
+    if pa.types.is_string(kind):
+        builder = pa.lib.StringBuilder()
+        builder.append_values([None if value is None else str(value) for value in values])
+        return builder.finish()
+    listed = list(values)
+    known = np.array([value is not None for value in listed], bool)
+    numbers = np.array([0 if value is None else value for value in listed], _dtype(kind))
+    data = np.packbits(numbers, bitorder="little") if pa.types.is_boolean(kind) else numbers
+    validity = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(listed), [validity, pa.py_buffer(data)])
 
 
 def to_arrow(values: np.ndarray) -> pa.Array:
@@ -256,10 +263,15 @@ def to_numpy(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
         column: Numbers, none of them null.
     """
     values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    kind = np.dtype(_NUMBERS.get(str(values.type), str(values.type)))
+    kind = _dtype(values.type)
     if not len(values):
         return np.empty(0, kind)
     return np.frombuffer(values.buffers()[1], kind, len(values), values.offset * kind.itemsize)
+
+
+def _dtype(kind: pa.DataType) -> np.dtype:
+    """What NumPy calls a kind of numbers; of a timestamp, its seconds."""
+    return np.dtype("int64" if pa.types.is_timestamp(kind) else _NUMBERS.get(str(kind), str(kind)))
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
@@ -283,7 +295,8 @@ def _fitted(rows: Any, schema: pa.Schema) -> Any:
     for field in schema:
         if field.name in LATER and field.name not in rows.schema.names:
             rows = rows.append_column(field, pa.nulls(len(rows), field.type))
-    return rows.select(schema.names).cast(schema)
+    rows = rows.select(schema.names)
+    return rows if rows.schema.equals(schema) else rows.cast(schema)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import re
+import sys
 import tempfile
 import unicodedata
 from collections import Counter
@@ -22,7 +23,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from imageloom import console, cost, files, mlflow_store, params, results, revision, tables
+from imageloom import console, cost, files, mlflow_epochs, mlflow_store, params, results, revision, tables
 from imageloom.errors import ImageloomError
 from imageloom.files import Paths
 from imageloom.params import StageParams
@@ -107,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=NUMBER",
         help="another metric to log, such as training_seconds=12.5",
     )
+    parser.add_argument("--follow", metavar="TRAINING", help="log epochs only, as `train` tells them on standard input")
 
 
 def run(settings: Params, paths: Paths, arguments: argparse.Namespace | None = None) -> None:
@@ -119,6 +121,10 @@ def run(settings: Params, paths: Paths, arguments: argparse.Namespace | None = N
     if arguments is not None:
         settings, name = _in_place(settings, arguments), arguments.name
         costs = dict(_number(text) for text in arguments.cost)
+        if arguments.follow:
+            place = mlflow_epochs.Place(settings.tracking_uri, settings.experiment, paths.root)
+            mlflow_epochs.follow(arguments.follow, sys.stdin, place)
+            return
     result = _result(settings, paths, name, costs)
     entry: dict[str, Any] = {
         "run_id": None,
@@ -214,7 +220,7 @@ def _result(settings: Params, paths: Paths, name: str | None, costs: dict[str, f
     flat["data.pictures"] = str(len(split))
     flat["model.version"] = predictor.version
     metrics = _metrics(scores) | _cleaning(results.cleaning(paths))
-    tags = {**revision.tags(paths.root), "imageloom.result": _digest([flat, metrics])}
+    tags = revision.tags(paths.root) | mlflow_epochs.tags(paths) | {"imageloom.result": _digest([flat, metrics])}
     test = [path for row in split if row["side"] == "test" and (path := paths.raw / row["path"]).is_file()]
     return Result(
         flat,
@@ -316,12 +322,16 @@ def _log(result: Result, settings: Params, paths: Paths) -> tuple[str, str, bool
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     client = mlflow.MlflowClient()
-    experiment = _experiment(client, settings.experiment, uri, paths)
+    experiment = mlflow_store.experiment(client, settings.experiment, uri, paths.root)
     known = _find(client, experiment, settings.model_name, result)
+    begun = mlflow_epochs.begun(client, experiment, result.tags.get(mlflow_epochs.TRAINING))
     if known is not None:
+        if begun is not None:  # the same training once more: its epochs stand in the first run
+            client.delete_run(begun)
         _log_metrics(client, known[0], result.costs)
         return *known, False
-    with mlflow.start_run(experiment_id=experiment, run_name=result.name, tags=result.tags) as run:
+    with mlflow.start_run(begun, None if begun else experiment) as run:
+        mlflow.set_tags(result.tags | {"mlflow.runName": result.name})
         _log_values(client, run.info.run_id, result)
         for path, folder in result.artifacts:
             mlflow.log_artifact(str(path), folder or None)
@@ -386,14 +396,3 @@ def _log_model(result: Result, settings: Params, paths: Paths) -> str:
         await_registration_for=0,
     )
     return str(logged.registered_model_version)
-
-
-def _experiment(client: Any, name: str, uri: str, paths: Paths) -> str:
-    """The experiment's id; where it is new, its files go to mlruns/ beside a SQLite store, else in the project."""
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    of_server = uri.startswith(("http:", "https:"))
-    scheme, _, database = uri.partition(":///")
-    beside = Path(database).resolve().parent if scheme == "sqlite" else paths.root
-    return str(client.create_experiment(name, None if of_server else (beside / "mlruns").as_uri()))

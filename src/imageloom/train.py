@@ -1,6 +1,7 @@
 """Stage `train`: fits a classifier on the features of the training pictures, by the recipe `train.recipe`."""
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from imageloom.recipes.classifier import Classifier
 from imageloom.recipes.cnn import CnnParams
 from imageloom.recipes.data import Data, Fitted
 from imageloom.recipes.dense import HeadParams
+from imageloom.recipes.distribution import Team
 from imageloom.recipes.finetune import FinetuneParams
+from imageloom.recipes.live import Live
 from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams
 from imageloom.recipes.workshop import Workshop
@@ -53,6 +56,10 @@ def run(settings: Params, paths: Paths) -> None:
     classes, sides = read(table, paths)
     # On one thread: sums come out the same whatever the number of cores, and on matrices as small as these, threads
     # that wait for each other on a busy machine make minutes of seconds.
+    own = getattr(settings, settings.recipe)
+    if not Team(getattr(own, "strategy", "none")).is_chief:
+        _help(own, settings.recipe, (classes, sides), paths)
+        return
     with files.atomic_folder(paths.classifier) as folder, threadpool_limits(1):
         if settings.recipe in registry.NETWORKS:
             fitted, sides = _train_network(settings, (classes, sides), table, paths, folder)
@@ -62,7 +69,7 @@ def run(settings: Params, paths: Paths) -> None:
             ):
                 sides = _embedded(classes, table, paths, folder)
             recipe = registry.RECIPES[settings.recipe]
-            fitted = recipe(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe))
+            fitted = recipe(sides["train"], sides["validation"], len(classes), own)
         found = classifier.complete(fitted, sides["train"], sides["validation"], settings.known)
         found.save(folder)
         TrainedOn.of(row["id"] for row in table.to_pylist() if row["side"] in sides).save(folder / trained_on.FILE)
@@ -72,6 +79,7 @@ def run(settings: Params, paths: Paths) -> None:
             "classes": [{"name": spec.name, "label": spec.label} for spec in classes],
             "input": {"aspect": network.pretrained(paths).features.made_by()["aspect"]},
             **found.describe(),
+            **({"training": fitted.training} if fitted.training else {}),
         }
         files.write_json(folder / "classifier.json", about)
     shutil.rmtree(_kept(paths), ignore_errors=True)
@@ -106,6 +114,7 @@ def _sides(table: Any, classes: list[ClassSpec], store: FeatureStore, paths: Pat
             np.array([row["group"] for row in rows]),
             tuple(store.read([key(name, view) for name in ids]) for view in store.views()),
             tuple(paths.raw / row["path"] for row in rows),
+            np.array([1.0 if row["weight"] is None else row["weight"] for row in rows]),
         )
     return found
 
@@ -126,14 +135,29 @@ def _train_network(
         What stands on the new features, and the pictures with these.
     """
     classes, sides = given
-    pretrained, own = network.pretrained(paths), network.own(folder)
-    workshop = Workshop(pretrained, pretrained.features.made_by()["aspect"], own.saved_model, _kept(paths))
-    train = registry.NETWORKS[settings.recipe]
-    trained = train(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe), workshop)
-    backbone_files.complete(own.folder, trained.about)
+    own = network.own(folder)
+    with Live(paths) as live:
+        workshop = _workshop(paths, own.saved_model, live)
+        train = registry.NETWORKS[settings.recipe]
+        made = train(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe), workshop)
+    backbone_files.complete(own.folder, made.about)
     sides = _embedded(classes, table, paths, folder)
-    fresh = trained.head.probabilities(sides["validation"].features)
-    return Fitted(trained.head, fresh, trained.history, trained.chosen), sides
+    fresh = made.head.probabilities(sides["validation"].features)
+    return Fitted(made.head, fresh, made.history, made.chosen, training=made.training), sides
+
+
+def _help(own: Any, recipe: str, given: tuple[list[ClassSpec], dict[str, Data]], paths: Paths) -> None:
+    """Trains along with the process that writes the classifier."""
+    classes, sides = given
+    with tempfile.TemporaryDirectory(prefix="imageloom-") as folder, threadpool_limits(1):
+        workshop = _workshop(paths, Path(folder) / "saved_model", Live(paths))
+        registry.NETWORKS[recipe](sides["train"], sides["validation"], len(classes), own, workshop)
+    console.say("train: this worker has done its part; the first one writes the classifier")
+
+
+def _workshop(paths: Paths, target: Path, live: Live) -> Workshop:
+    pretrained = network.pretrained(paths)
+    return Workshop(pretrained, pretrained.features.made_by()["aspect"], target, _kept(paths), live.tell)
 
 
 def _embedded(classes: list[ClassSpec], table: Any, paths: Paths, folder: Path) -> dict[str, Data]:

@@ -6,16 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imageloom.backbone.checkpoint import read_state_dict
 from imageloom.backbone import efficientnet_lite, mobilenet_v2
+from imageloom.backbone.checkpoint import read_state_dict
 from imageloom.errors import ModelError
 
 
-def test_packaged_weights_are_read_without_pytorch():
-    state = read_state_dict(mobilenet_v2.PACKAGE.find())
-    assert len(state) == 314
-    assert state["features.0.0.weight"].shape == (32, 3, 3, 3)
-    assert state["classifier.1.weight"].shape == (1000, 1280)
+@pytest.mark.parametrize(
+    ("network", "tensors", "first", "last"),
+    [
+        (mobilenet_v2, 314, "features.0.0.weight", "classifier.1.weight"),
+        (efficientnet_lite, 296, "_conv_stem.weight", "_fc.weight"),
+    ],
+)
+def test_packaged_weights_are_read_without_pytorch(network, tensors, first, last):
+    state = read_state_dict(network.PACKAGE.find())
+    assert len(state) == tensors
+    assert state[first].shape == (32, 3, 3, 3)
+    assert state[last].shape == (1000, 1280)
     assert all(np.isfinite(values).all() for values in state.values())
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from planted import photograph, png
 from projects import Project, picture
 
@@ -15,7 +15,7 @@ SORTS = {
     "good": photograph(),
     "dark": photograph().point(lambda tone: tone // 6),
     "bright": photograph().point(lambda tone: 245 + tone // 26),
-    "blurry": Image.linear_gradient("L").resize((128, 128)).convert("RGB"),  # all tones, and no edge
+    "blurry": ImageOps.invert(Image.radial_gradient("L")).resize((128, 128)).convert("RGB"),  # all tones, and no edge
     "low_information": Image.new("RGB", (128, 128), (130, 120, 110)),
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -393,6 +394,39 @@ def test_what_cannot_be_listed_is_refused(entry: str, tmp_path: Path, capsys: An
     error = capsys.readouterr().err
     assert "params.yaml:3: scrape.allow_hosts.0" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("entry", "message", "hint"),
+    [
+        ("http://cats.example/a", "must be a host, a host:port, or a network", "did you mean 'cats.example'?"),
+        ("HTTPS://me@Cats.example:8443/", "must be a host", "did you mean 'cats.example:8443'?"),
+        ("http://[fd00::5]:81/x", "must be a host", "did you mean '[fd00::5]:81'?"),
+        ("cats.example/pictures", "must be a host", "did you mean 'cats.example'?"),
+        (
+            "127.0.0.1/8",
+            "must be a network by its first address",
+            "network '127.0.0.0/8', or the host '127.0.0.1' alone?",
+        ),
+        ("fd00::1/8", "must be a network by its first address", "did you mean the network 'fd00::/8'"),
+        ("cats.example:99999", "must have a port from 1 to 65535 after the colon", ""),
+        ("10.0.0.0/8:99999", "must have a port from 1 to 65535 after the colon", ""),
+        ("cats.example:http", "must have a port from 1 to 65535 after the colon", ""),
+    ],
+)
+def test_what_cannot_be_listed_is_told_with_its_right_spelling(
+    entry: str, message: str, hint: str, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "params.yaml").write_text(f"scrape:\n  sources: [{{kind: folder}}]\n  allow_hosts: ['{entry}']\n")
+    assert cli.main(["scrape", "-C", str(tmp_path)]) == 2
+    error, told = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: params.yaml:3: scrape.allow_hosts.0: {message}")
+    assert error.endswith(f", not {entry!r}")
+    assert told.startswith("hint: ")
+    assert hint in told
+    meant = re.findall("'([^']*)'", told)
+    assert all(allowance(text) for text in meant)
+    assert bool(meant) == bool(hint)
 
 
 def test_a_guard_alone_tells_what_is_wrong() -> None:

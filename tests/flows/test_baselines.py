@@ -79,6 +79,7 @@ probe: {}
 forest-树: {train.recipe: forest, train.accuracy: 0.9, embed.aspect: "pad, so"}
 broken: {train.recipe: broken}
 boosted: {train.recipe: boosted, needs: no_such_package}
+huge: {train.recipe: huge, memory: 1000000}
 """
 
 
@@ -130,8 +131,10 @@ class Compared:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, exported_model: Path) -> Compared:
-    return Compared(tmp_path_factory.mktemp("my project 🐈"), exported_model)
+def project(tmp_path_factory: pytest.TempPathFactory, exported_model: Path, empty_mlflow: Path) -> Compared:
+    compared = Compared(tmp_path_factory.mktemp("my project 🐈"), exported_model)
+    shutil.copyfile(empty_mlflow, compared.root / "mlflow.db")
+    return compared
 
 
 def test_ctrl_c_leaves_everything_as_it_was(project: Compared) -> None:
@@ -164,6 +167,7 @@ def test_each_recipe_is_an_experiment_and_a_run_and_the_project_stays_as_it_was(
     assert running.returncode == 2, errors  # since one failed
     assert errors == "error: broken: no such recipe (hint: take another)\n"
     assert "boosted: left out: the package no_such_package is not installed" in said
+    assert "huge: left out: it takes 1e+06 GB of memory, and there are " in said
     runs = {run.name: run for run in mlflow_store.runs("trials baselines", project.root)}
     assert {name: run.metrics["accuracy"] for name, run in runs.items()} == {"probe": 0.8, "forest-树": 0.9}
     assert runs["forest-树"].params["embed.aspect"] == "pad, so"

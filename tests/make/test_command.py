@@ -104,7 +104,7 @@ def test_it_says_how_right_it_is_on_pictures_that_are_held_out_and_what_was_left
     assert f"right on {list(sides.values()).count('test')} pictures" in line
     assert "always answering 'cold' would be 50.0%" in line
     assert made.warned.splitlines() == [
-        "warning: 1 files cannot be used, such as 'cold/readme.txt': not a picture in a known format"
+        "warning: not used: 1 file, such as 'cold/readme.txt': not a picture in a known format"
     ]
 
 

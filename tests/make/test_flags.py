@@ -2,15 +2,18 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import pytest
 
-from imageloom.backbone.stage import PACKAGED
+from imageloom import train
+from imageloom.backbone.stage import DEFAULT
 from imageloom.cli import STAGES
 from imageloom.errors import ImageloomError, ParamsError
 from imageloom.make import flags
 from imageloom.make.command import add_arguments, run_stage
 from imageloom.make.flags import Wish
+from imageloom.recipes.finetune import FinetuneParams
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -26,10 +29,19 @@ def read(*words: str) -> Wish:
 def test_the_default_is_the_pipeline_s_own_recipe_on_the_packaged_network():
     wish = read()
     assert wish.notes == []
-    assert wish.sections["backbone"] == {"module": PACKAGED}
+    assert wish.sections["backbone"] == {"module": DEFAULT}
     assert wish.sections["train"] == {"recipe": "probe", "probe": {}}
     assert wish.sections["split"] == {"method": "stratified", "test": 0.2, "validation": 0.1}
     assert set(wish.sections) <= set(STAGES)
+
+
+def test_a_network_of_keras_and_its_weights_are_taken_as_they_are_and_paths_from_where_one_stands():
+    assert read("--tfhub_module", "keras:VGG16").sections["backbone"] == {"module": "keras:VGG16"}
+    assert read("--tfhub_module", "efficientnet_lite0_224").sections["backbone"] == {"module": "efficientnet_lite0_224"}
+    section = read("--tfhub_module", "keras:VGG16", "--weights", "none").sections["backbone"]
+    assert section == {"module": "keras:VGG16", "weights": "none"}
+    section = read("--tfhub_module", "modules/鸟", "--weights", "vgg16.h5").sections["backbone"]
+    assert section == {"module": str(Path.cwd() / "modules/鸟"), "weights": str(Path.cwd() / "vgg16.h5")}
 
 
 def test_a_flag_of_training_by_steps_is_obeyed_with_the_others_old_defaults_and_told_of():
@@ -97,11 +109,25 @@ def test_switches_are_written_as_they_were(word, expected, capsys):
     assert "neither true nor false" in capsys.readouterr().err
 
 
-def test_fine_tuning_is_refused_with_what_to_do_instead():
-    with pytest.raises(ImageloomError, match="--do_fine_tuning") as raised:
-        read("--do_fine_tuning")
-    assert "leave it out" in raised.value.hint
+def test_fine_tuning_is_the_recipe_of_that_name():
+    words = [
+        "--do_fine_tuning",
+        "--train_epochs=3",
+        "--do_data_augmentation",
+        "--nohorizontal_flip",
+        "--rotation_range=40",
+    ]
+    section = read(*words, "--momentum=0.5", "--distribution_strategy=mirrored").sections["train"]
+    assert section["recipe"] == "finetune"
+    found = train.Params(**section).finetune
+    assert (found.epochs, found.strategy, found.augment.flip, found.augment.rotation) == (3, "mirrored", "none", 40)
+    assert (found.batch_size, found.augment.crop) == (FinetuneParams().batch_size, FinetuneParams().augment.crop)
+    assert any("--momentum: no meaning" in note for note in read(*words, "--momentum=0.5").notes)
+    still = train.Params(**read("--recipe=finetune").sections["train"]).finetune.augment
+    assert (still.flip, still.crop, still.contrast, still.brightness, still.colour) == ("none", 0, 0, 0, 0)
     assert read("--nodo_fine_tuning").sections == read().sections
+    with pytest.raises(ImageloomError, match="--recipe probe does not"):
+        read("--do_fine_tuning", "--recipe=probe")
 
 
 @pytest.mark.parametrize("share", ["0", "0.6", "-1", "nan"])

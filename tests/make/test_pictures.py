@@ -71,8 +71,8 @@ def test_what_is_no_picture_is_told_of_and_left_out(folder, paths, capsys):
     (folder / "stray.jpg").write_bytes(picture("warm", 51))
     pictures.take_stock(folder, paths)
     said = capsys.readouterr().err
-    assert "3 files cannot be used, such as 'warm/cut.png'" in said
-    assert "1 pictures in no class's folder are passed over, such as 'stray.jpg'" in said
+    assert "not used: 3 files, such as 'warm/cut.png'" in said
+    assert "passed over in no class's folder: 1 picture, such as 'stray.jpg'" in said
     rows = rows_of(paths)
     assert {row["status"] for row in rows.values() if not row["sha256"]} == {"corrupt", "gone", "not_image"}
     assert not any("hidden" in name or "stray" in name for name in rows)
@@ -84,7 +84,7 @@ def test_what_is_no_picture_is_told_of_and_left_out(folder, paths, capsys):
         ({}, "there is none"),
         ({"warm": 5}, "there is 'warm' only"),
         ({"warm": 5, "cold": 2}, "the class 'cold' has 2 pictures; 3 or more are needed"),
-        ({"warm": 5, "cold": 1, "hot": 2}, r"has 1 pictures; 3 or more are needed \(and 1 more classes\)"),
+        ({"warm": 5, "cold": 1, "hot": 2}, r"has 1 picture; 3 or more are needed \(and 1 more class\)"),
         ({"warm": 5, " cold": 5}, r"the class of the folder ' cold' must not start or end with a dot or a space"),
         ({"warm": 5, "_unlabelled": 5}, "_unlabelled is no class"),
     ],

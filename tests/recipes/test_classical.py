@@ -19,12 +19,12 @@ from blobs import blobs
 from projects import Project
 from servers import serving
 
-from imageloom import cli, runtimes
+from imageloom import cli, files, runtimes, track
 from imageloom.errors import DataError, ImageloomError, ModelError
 from imageloom.estimator import Estimator
 from imageloom.evaluate import outcome
-from imageloom.predictor import EstimatorPredictor, of_folder
-from imageloom.recipes import classical
+from imageloom.predictor import EstimatorPredictor, _load_pyfunc, of_folder
+from imageloom.recipes import classical, flat
 from imageloom.recipes.classical import ClassicalParams, fit
 from imageloom.recipes.head import Head
 
@@ -124,6 +124,16 @@ def test_the_server_answers(finished, named):
             assert told["predictions"][0]["probability"] == pytest.approx(float(said.sure[row]), abs=1e-5)
 
 
+def test_mlflow_opens_it_as_any_model_and_is_told_what_it_needs(finished):
+    import pandas as pd
+
+    said = outcome.read(finished.paths)
+    logged = _load_pyfunc(str(finished.paths.export)).predict(pd.DataFrame({"image": tested(finished, said)[:3]}))
+    assert logged["label"].tolist() == [said.classes[number]["label"] for number in said.predicted[:3]]
+    needed = track._result(track.Params(), finished.paths, None, {}).needed
+    assert {"scikit-learn", "skops", "ai-edge-litert"} <= set(needed)
+
+
 def test_the_command_line_answers(finished, capsys):
     picture = finished.paths.raw / finished.rows[0]["path"]
     assert cli.main(["predict", str(picture), "--model", str(finished.paths.export), "--json"]) == 0
@@ -147,6 +157,17 @@ def test_an_altered_file_is_refused(finished, tmp_path):
             of_folder(folder)
         shutil.copy(finished.paths.export / name, folder / name)
     of_folder(folder)
+
+
+def test_a_network_that_gives_other_features_is_refused(finished, tmp_path):
+    folder = Path(shutil.copytree(finished.paths.export, tmp_path / "export"))
+    flat.write(tmp_path, 16, grey=False)
+    shutil.copy(tmp_path / "backbone.tflite", folder)
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    card["files"]["backbone.tflite"] = files.sha256(folder / "backbone.tflite")
+    (folder / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"gives 768 features, and .* takes 256"):
+        of_folder(folder)
 
 
 def test_labels_that_mean_nothing_are_not_learnt():
@@ -235,6 +256,16 @@ def test_xgboost_that_is_not_installed_is_told_with_its_command(monkeypatch, wri
     assert "hint: install it by `uv pip install 'imageloom[xgboost]'`" in told
 
 
+def test_a_model_of_xgboost_says_what_it_lacks(monkeypatch, tmp_path):
+    train, validation = blobs(2, [20, 20], 1), blobs(2, [5, 5], 1, seed=1)
+    fit(train, validation, 2, ClassicalParams(method="xgboost", rounds=[5])).head.save(tmp_path / Estimator.FILE)
+    for name in ("xgboost", "xgboost.core", "xgboost.sklearn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModelError, match=r"xgboost, which .*model\.skops needs, is not installed") as caught:
+        Estimator.load(tmp_path / Estimator.FILE)
+    assert caught.value.hint == "uv pip install xgboost"
+
+
 def test_features_that_are_no_numbers_are_refused():
     train, validation = blobs(2, [20, 20], 1), blobs(2, [5, 5], 1, seed=1)
     train.features[3, 2] = np.nan
@@ -314,6 +345,14 @@ def test_a_tree_that_leads_out_of_memory_is_refused(saved, field):
             found[name] = buffer.getvalue()
     put_together(saved, found)
     with pytest.raises(ModelError, match="leads nowhere"):
+        Estimator.load(saved)
+
+
+@pytest.mark.parametrize("change", [{"more": 1}, {"clusters": np.ones((3, 9))}, {"pictures": 0}, {"model": "none"}])
+def test_a_file_that_holds_something_else_is_damaged(saved, change):
+    held = vars(Estimator.load(saved))
+    saved.write_bytes(skops.io.dumps({name: value for name, value in (held | change).items() if value is not None}))
+    with pytest.raises(ModelError, match="is damaged"):
         Estimator.load(saved)
 
 

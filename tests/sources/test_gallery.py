@@ -1,5 +1,6 @@
 """Galleries at full strength: lazy pictures, pages one deeper, limits, encodings."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ def cats(site: Any, **more: Any) -> dict[str, Any]:
 )
 def test_a_srcset_is_read_as_browsers_read_it(value: str, best_first: list[str]) -> None:
     assert srcset.addresses(value) == best_first
+
+
+def test_a_srcset_of_digits_without_end_takes_no_time() -> None:
+    began = time.process_time()
+    assert srcset.addresses(f"/1.jpg {'1' * 100_000}y, /2.jpg 2x") == ["/2.jpg"]
+    assert time.process_time() - began < 1
 
 
 def test_the_first_attribute_with_an_address_on_the_web_is_taken(site: Any) -> None:
@@ -95,7 +102,7 @@ def test_dead_pages_below_a_list_are_told_and_hide_no_others(site: Any, capsys: 
     site.routes["/last"] = b"<img class=full src=/last.jpg>"
     assert names(listing(entry, CATS)) == [*(f"{n}.jpg" for n in range(20)), "last.jpg"]
     warning = capsys.readouterr().err
-    assert "20 followed links are dead, such as" in warning
+    assert "dead: 20 followed links, such as" in warning
     assert "HTTP 404" in warning
 
 
@@ -133,6 +140,9 @@ def test_pages_counted_in_pictures_are_stepped_through(site: Any) -> None:
         ("iso-8859-1", b"<meta charset=latin1>", "Löffelbagger"),
         ("utf-16", b"", "沃尔沃"),  # by its byte order mark
         ("utf-8", b"<meta charset=no-such-thing>", "徐工"),
+        ("utf-8", b"<meta charset=undefined>", "徐工"),  # a name that Python has for what fails on every byte
+        ("utf-8", b"<meta charset=idna>", "徐工"),
+        ("utf-8", b"<meta charset=unicode_escape>", r"徐工 \x"),
     ],
 )
 def test_pages_in_many_encodings_are_read(site: Any, encoding: str, declared: bytes, text: str) -> None:
@@ -144,8 +154,15 @@ def test_pages_in_many_encodings_are_read(site: Any, encoding: str, declared: by
 def test_a_page_that_does_not_say_its_encoding_is_read_as_the_source_does(site: Any) -> None:
     site.routes["/cats"] = "<meta charset=utf-8><img src=/1.jpg alt='凯斯'>".encode("gbk")
     assert listing(cats(site, encoding="gbk"), CATS)[0].title == "凯斯"
-    with pytest.raises(ValueError, match="must be an encoding"):
-        listing(cats(site, encoding="klingon"), CATS)
+    for name in ("klingon", "undefined", "punycode", "rot13", "a\0b"):
+        with pytest.raises(ValueError, match="must be an encoding"):
+            listing(cats(site, encoding=name), CATS)
+
+
+def test_a_number_of_pages_that_nobody_has_does_not_end_the_crawl(site: Any) -> None:
+    site.routes["/cats"] = b"<b class=pages>1 of " + b"9" * 5000 + b"</b><img src=/1.jpg>"
+    entry = cats(site, page_count=".pages", page_address="?p={page}")
+    assert names(listing(entry, CATS)) == ["1.jpg"]
 
 
 def test_one_class_of_many_keeps_its_own_count(site: Any) -> None:

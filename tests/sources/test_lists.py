@@ -99,11 +99,40 @@ def test_a_column_that_is_missing_is_named_with_those_there_are(tmp_path: Path) 
         listing(urls("all.csv", columns={"brand": "class"}), Context(tmp_path, (), "here"))
 
 
+@pytest.mark.parametrize(
+    ("path", "names", "columns", "message"),
+    [
+        ("all.txt", ["all.txt"], {"url": "link"}, r"here\.columns: a txt has no columns"),
+        (".", ["urls_cat.txt", "urls_dog.txt"], {"title": "name"}, r"here\.columns: a txt has no columns"),
+        (
+            ".",
+            ["urls_cat.csv", "urls_dog.csv"],
+            {"class": "kind"},
+            r"columns\.class: the lists in \. have",
+        ),
+        ("all.jsonl", ["all.jsonl"], {"title": "nmae"}, r"all\.jsonl: no row has 'nmae'"),
+    ],
+)
+def test_columns_that_no_list_can_have_are_refused(
+    tmp_path: Path, path: str, names: list[str], columns: dict[str, str], message: str
+) -> None:
+    for name in names:
+        write(tmp_path / name, [{"url": "http://a/1.jpg", "class": "cat", "name": "A"}])
+    with pytest.raises(DataError, match=message) as fault:
+        listing(urls(path, columns=columns), Context(tmp_path, (), "here"))
+    assert "columns" in fault.value.hint
+    (tmp_path / "urls_cat.txt").unlink(missing_ok=True)
+    if path == "." and columns == {"title": "name"}:  # a txt beside a list that has columns is as it ever was
+        write(tmp_path / "urls_cat.csv", [{"url": "http://a/1.jpg", "name": "A"}])
+        found = listing(urls(path, columns=columns), Context(tmp_path, (), "here"))
+        assert found[0].title == "A"
+
+
 def test_rows_of_other_classes_are_left_out_and_told(tmp_path: Path, capsys: Any) -> None:
     write(tmp_path / "all.csv")
     found = listing(urls("all.csv"), Context(tmp_path, ("dgo", "猫"), "here"))
     assert [candidate.class_name for candidate in found] == ["猫", "猫"]
-    assert "1 rows of classes that params.yaml does not list are left out, such as 'dog' (did you mean 'dgo'?)" in (
+    assert "left out, of classes that params.yaml does not list: 1 row, such as 'dog' (did you mean 'dgo'?)" in (
         capsys.readouterr().err
     )
 
@@ -128,6 +157,7 @@ def test_a_list_of_a_pool_has_no_label(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.jsonl", b'{"url": "http://a/1", "class": "x"}\n{oops\n', r"a\.jsonl:2: not JSON"),
+        ("a.jsonl", b"[" * 100_000, r"a\.jsonl:1: not JSON"),
         ("a.jsonl", b"[1]\n", r"a\.jsonl:1: neither an object nor an address"),
         ("a.jsonl", b'{"link": "http://a/1"}\n', "no address under 'url'"),
         ("a.parquet", b"junk", r"a\.parquet: cannot read it"),

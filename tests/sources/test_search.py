@@ -211,6 +211,31 @@ def test_odd_entries_are_left_out_and_the_others_taken(site: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["openverse", "commons"])
+@pytest.mark.parametrize(
+    ("answer", "hint"),
+    [
+        ((503, {}, b""), "the service is down or busy: crawl again later"),
+        ((400, {}, b""), "parameters against what the interface allows"),
+        ((403, {}, b""), "set scrape.contact"),
+        ((200, {}, b"[" * 100_000), "check base"),
+        ((200, {}, b'{"results": {"a": 1}, "query": {"pages": [{"imageinfo": {"url": "x"}}]}}'), ""),
+        (None, "this machine's network, or the service, is down or busy: crawl again later"),
+    ],
+    ids=["down", "refused", "who asks", "deep", "other shape", "no network"],
+)
+def test_parameters_are_blamed_for_what_was_refused_only(site: Any, kind: str, answer: Any, hint: str) -> None:
+    site.routes = _Paths({"/api": answer})
+    if answer is None:
+        site.server.shutdown()
+        site.server.server_close()
+    with pytest.raises(DataError) as fault:
+        listing({"kind": kind, "base": f"{site.address}/api"}, CATS)
+    assert hint in fault.value.hint
+    assert ("parameters" in fault.value.hint) == ("parameters" in hint)
+    assert (" gave no answer: cannot connect" in fault.value.message) == (answer is None)
+
+
+@pytest.mark.parametrize("kind", ["openverse", "commons"])
 def test_a_base_where_nothing_is_names_itself(site: Any, kind: str) -> None:
     with pytest.raises(DataError, match=r"/nowhere\?.*HTTP 404") as fault:
         listing({"kind": kind, "base": f"{site.address}/nowhere"}, CATS)

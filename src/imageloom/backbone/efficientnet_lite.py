@@ -42,7 +42,7 @@ _JOINED = ("blocks.11", "blocks.5", "blocks.3")
 
 
 class _Block(NamedTuple):
-    index: int
+    number: int
     kernel: int
     stride: int
     expansion: int
@@ -65,9 +65,7 @@ def build(weights: Path, size: int, gives: Gives = "last") -> Any:
         ModelError: The maps of `multi` do not fit into each other at this size.
     """
     packaged.require_places(size, gives)
-    graphs.tensorflow()
-    import tf_keras as keras
-
+    keras = graphs.keras()
     # PyTorch's names of parts begin with an underscore, TensorFlow's must not.
     state = {re.sub(r"(^|\.)_", r"\1", name): values for name, values in read_state_dict(weights).items()}
     inputs = keras.Input((size, size, 3), name="inputs")
@@ -88,15 +86,15 @@ def build(weights: Path, size: int, gives: Gives = "last") -> Any:
 
 
 def _blocks() -> Iterator[_Block]:
-    index = 0
+    number = 0
     for repeats, kernel, first_stride, expansion, channels in BLOCKS:
         for repeat in range(repeats):
-            yield _Block(index, kernel, first_stride if repeat == 0 else 1, expansion, channels)
-            index += 1
+            yield _Block(number, kernel, first_stride if repeat == 0 else 1, expansion, channels)
+            number += 1
 
 
 def _block(x: Any, keras: Any, block: _Block) -> Any:
-    name, shortcut = f"blocks.{block.index}", x
+    name, shortcut = f"blocks.{block.number}", x
     if block.expansion != 1:
         channels = int(x.shape[-1]) * block.expansion
         x = keras.layers.Conv2D(channels, 1, use_bias=False, name=f"{name}.expand_conv")(x)

@@ -25,7 +25,10 @@ def fetch(handle: str, target: Path, root: Path) -> None:
     Raises:
         ModelError: There is no such module, or it cannot be had.
     """
-    hint = "give an https address, a folder or a .tar.gz of a TF-Hub image feature vector, or mobilenet_v2_100_224"
+    hint = (
+        "give an https address, a folder or a .tar.gz of a TF-Hub image feature vector, `keras:` and a name such as "
+        "ResNet50, or mobilenet_v2_100_224 or efficientnet_lite0_224"
+    )
     try:
         if re.match(r"https?://", handle):
             graphs.tensorflow()  # quietly; tensorflow_hub imports it too

@@ -1,7 +1,7 @@
 """Networks of Keras Applications by name, such as VGG16, ResNet50, MobileNetV3Small or EfficientNetV2B0.
 
-What each family does with pixels beforehand is part of the graph, so that all take RGB in [0, 1] as TF-Hub's networks do;
-what each gives is the mean of its last map, without the layer that named ImageNet's classes.
+What each family does with pixels beforehand is part of the graph, so that all take RGB in [0, 1] as TF-Hub's networks
+do; what each gives is the mean of its last map, without the layer that named ImageNet's classes.
 """
 
 import difflib
@@ -18,9 +18,8 @@ from imageloom.errors import ModelError
 # Sides of the pictures on which a network was trained, where they are not 224 (keras.io/api/applications).
 _SIZES = {"InceptionV3": 299, "InceptionResNetV2": 299, "Xception": 299, "NASNetLarge": 331}
 _SIZES |= {f"EfficientNetB{number}": size for number, size in enumerate((224, 240, 260, 300, 380, 456, 528, 600))}
-_SIZES |= {
-    f"EfficientNetV2{kind}": size for kind, size in zip("B1 B2 B3 S M L".split(), (240, 260, 300, 384, 480, 480))
-}
+_SIZES |= {"EfficientNetV2B1": 240, "EfficientNetV2B2": 260, "EfficientNetV2B3": 300}
+_SIZES |= {"EfficientNetV2S": 384, "EfficientNetV2M": 480, "EfficientNetV2L": 480}
 
 _SEED = 0  # of random weights
 
@@ -45,9 +44,7 @@ def build(name: str, size: int, weights: str | Path) -> Any:
     Raises:
         ModelError: There is no such network, it does not take such pictures, or its weights cannot be had.
     """
-    graphs.tensorflow()
-    import tf_keras as keras
-
+    keras = graphs.keras()
     application = _application(name, keras)
     keras.utils.set_random_seed(_SEED)
     network = _network(application, size, weights == "imagenet")
@@ -73,9 +70,7 @@ def _application(name: str, keras: Any) -> Callable[..., Any]:
 
 
 def _network(application: Callable[..., Any], size: int, pretrained: bool) -> Any:
-    import tf_keras as keras
-
-    name = application.__name__
+    keras, name = graphs.keras(), application.__name__
     talks = keras.utils.is_interactive_logging_enabled()
     keras.utils.disable_interactive_logging()  # its progress bar, of which a log would keep every step
     try:

@@ -51,9 +51,7 @@ def build(weights: Path, size: int, gives: Gives = "last") -> Any:
         ModelError: The maps of `multi` do not fit into each other at this size.
     """
     packaged.require_places(size, gives)
-    graphs.tensorflow()
-    import tf_keras as keras
-
+    keras = graphs.keras()
     inputs = keras.Input((size, size, 3), name="inputs")
     # A layer of its own, not Rescaling: (x - mean) / std must not round otherwise than in training.
     x = keras.layers.Normalization(mean=MEAN, variance=np.square(STD).tolist(), name="imagenet_normalization")(inputs)

@@ -5,39 +5,52 @@ image-feature-vector signature (float32[N, S, S, 3] RGB in [0, 1] to float32[N, 
 for one picture, and `backbone.json`, which tells size, length and origin. No later stage knows which module it was.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from imageloom import backbone_files, console, files, graphs
-from imageloom.backbone import hub, mobilenet_v2
+from imageloom.backbone import efficientnet_lite, hub, keras_applications, mobilenet_v2
 from imageloom.backbone_files import About
 from imageloom.errors import ModelError
 from imageloom.files import Paths
 from imageloom.params import StageParams
 
-PACKAGED = "mobilenet_v2_100_224"
+DEFAULT = "mobilenet_v2_100_224"
+PACKAGED = {DEFAULT: mobilenet_v2, "efficientnet_lite0_224": efficientnet_lite}
+KERAS = "keras:"
+WEIGHTS = ("imagenet", "none")  # of those; anything else is a file
 
 
 class Params(StageParams):
     """Which network."""
 
     module: str = Field(
-        default=PACKAGED,
+        default=DEFAULT,
         min_length=1,
-        description=f"`{PACKAGED}` (packaged weights), or a TF-Hub handle: an https address, a folder, a .tar.gz",
+        description=f"{' or '.join(f'`{name}`' for name in PACKAGED)} (packaged weights); `{KERAS}` and the name of a "
+        f"network of Keras Applications, such as `{KERAS}VGG16`; or a TF-Hub handle: an https address, a folder, a "
+        ".tar.gz",
+    )
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description=f"of a `{KERAS}` network: `imagenet`, downloaded once, if not given; a file that Keras wrote; or "
+        "`none`, random numbers, for trying things out",
     )
     features: Literal["last", "multi"] | None = Field(
         default=None,
         description="`last` layer, or `multi`, earlier layers beside it, which tell more of texture and small things; "
-        f"if not given, the most that the module can: {PACKAGED} can both, others `last`",
+        "if not given, the most that the module can: packaged ones can both, others `last`",
     )
     image_size: int | None = Field(
         default=None,
         ge=32,
         le=1024,
-        description="side of the pictures it sees, in pixels; the one in the module's name, or 224, if not given",
+        description="side of the pictures it sees, in pixels; if not given, of those that it was trained on, as far as "
+        "its name tells, or 224",
     )
 
 
@@ -47,21 +60,51 @@ def run(params: Params, paths: Paths) -> None:
     Raises:
         ModelError: The module cannot be had, has been altered, or is no image feature vector.
     """
-    size = params.image_size or hub.size_from(params.module)
-    features = params.features or ("multi" if params.module == PACKAGED else "last")
+    layers = params.features or ("multi" if params.module in PACKAGED else "last")
+    size = params.image_size or _own_size(params.module)
+    _require_sense(params, layers)
     with files.atomic_folder(paths.backbone) as folder:
-        saved_model = folder / "saved_model"
-        if params.module == PACKAGED:
-            _save_packaged(saved_model, size, features)
-        elif features == "multi":
-            raise ModelError(f"{params.module} gives the features of its last layer only", "set `features: last`")
-        else:
-            hub.fetch(params.module, saved_model, paths.root)
-        licence = mobilenet_v2.LICENCE if params.module == PACKAGED else None
-        about = backbone_files.complete(folder, About(params.module, size, features, licence))
-    console.say(f"backbone: {params.module}, {size} x {size} pixels to {about['features']:,} features")
+        about = _make(params, paths, About(params.module, size, layers), folder)
+        told = backbone_files.complete(folder, about)
+    console.say(
+        f"backbone: {params.module}, {size} x {size} pixels to {told['features']:,} features"
+        + (": its weights are random, it has learnt nothing" if about.weights == "none" else "")
+    )
 
 
-def _save_packaged(target: Path, size: int, features: mobilenet_v2.Gives) -> None:
-    weights = mobilenet_v2.find_weights()
-    graphs.save(graphs.reusable(mobilenet_v2.build(weights, size, features)), target)
+def _make(params: Params, paths: Paths, about: About, folder: Path) -> About:
+    """Writes the network's SavedModel into a folder, and gives what more is known of it."""
+    if params.module in PACKAGED:
+        network = PACKAGED[params.module]
+        _save(network.build(network.PACKAGE.find(), about.image_size, about.layers), folder)
+        return replace(about, licence=network.PACKAGE.licence)
+    if params.module.startswith(KERAS):
+        weights = _weights(params, paths)
+        _save(keras_applications.build(params.module.removeprefix(KERAS), about.image_size, weights), folder)
+        return replace(about, weights=files.sha256(weights) if isinstance(weights, Path) else weights)
+    hub.fetch(params.module, folder / "saved_model", paths.root)
+    return about
+
+
+def _require_sense(params: Params, layers: str) -> None:
+    if layers == "multi" and params.module not in PACKAGED:
+        raise ModelError(f"{params.module} gives the features of its last layer only", "set `features: last`")
+    if params.weights and not params.module.startswith(KERAS):
+        raise ModelError(f"{params.module} brings its own weights", "leave backbone.weights out")
+
+
+def _own_size(module: str) -> int:
+    """Side of the pictures that the module was trained on, as far as its name tells."""
+    if module.startswith(KERAS):
+        return keras_applications.size_of(module.removeprefix(KERAS))
+    return hub.size_from(module)
+
+
+def _weights(params: Params, paths: Paths) -> str | Path:
+    """What `keras_applications.build` takes."""
+    named = params.weights or "imagenet"
+    return named if named in WEIGHTS else paths.root / named
+
+
+def _save(model: Any, folder: Path) -> None:
+    graphs.save(graphs.reusable(model), folder / "saved_model")

@@ -103,8 +103,10 @@ def alike(bits: np.ndarray, queries: Sequence[np.ndarray], k: int, crawls: np.nd
 
 def distinct(pairs: np.ndarray) -> np.ndarray:
     """Each pair of different rows once, the smaller first, in order; those with -1 are left out."""
-    pairs = np.sort(pairs.astype(np.int64), axis=1)
-    return np.unique(pairs[(pairs[:, 0] >= 0) & (pairs[:, 0] != pairs[:, 1])], axis=0)
+    smaller, larger = pairs.min(axis=1).astype(np.int64), pairs.max(axis=1).astype(np.int64)
+    kept = (smaller >= 0) & (smaller != larger)
+    size = larger.max(initial=0) + 1
+    return np.stack(np.divmod(np.unique(smaller[kept] * size + larger[kept]), size), axis=1)
 
 
 def _index(length: int):  # type: ignore[no-untyped-def]

@@ -12,12 +12,13 @@ the very lowest; these are left out.
 """
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 ORDER = 32  # coefficients along each side
-_COMPARED = 24  # of these, along each side, are compared: a crop needs higher ones to tell these exactly
+COMPARED = 24  # of these, along each side, are compared: a crop needs higher ones to tell these exactly
 _COARSE = 16  # of these, along each side, in the short form by which similar prints are looked up
 _SAMPLES = 64  # points at which integrals are summed
 _LEAST = 4  # the sum of both frequencies must be this much: what lies below is light and shape
@@ -59,16 +60,26 @@ def short(coefficients: np.ndarray) -> np.ndarray:
     return np.packbits(coefficients[:, :_COARSE, :_COARSE].reshape(len(coefficients), -1) > 0, axis=1)
 
 
-def parts(coefficients: np.ndarray) -> "list[tuple[Part, np.ndarray]]":
-    """The parts of each picture that a crop most likely shows, and their coefficients [N, ORDER, ORDER]."""
-    found = []
+def parts(coefficients: np.ndarray) -> Iterator[tuple["Part", np.ndarray]]:
+    """The parts of each picture that a crop most likely shows, and their coefficients.
+
+    Args:
+        coefficients: float32[N, ORDER, ORDER].
+
+    Yields:
+        The part, and float32[N, COMPARED, COMPARED].
+    """
+    number = len(coefficients)
     for share in SHARES:
-        for top in (0.0, (1 - share) / 2, 1 - share):
-            for left in (0.0, (1 - share) / 2, 1 - share):
-                one = np.ones(1)
-                down, across = _stretch(one * top, one * share)[0], _stretch(one * left, one * share)[0]
-                found.append((Part(top, left, share), down @ coefficients @ across.T))
-    return found
+        starts = (0.0, (1 - share) / 2, 1 - share)
+        stretch = _stretch(np.array(starts), np.full(3, share))[:, :COMPARED]  # [3, C, ORDER]
+        for left, across in zip(starts, stretch, strict=True):
+            # Few large products, which take a tenth of the time of many small ones.
+            wide = (coefficients.reshape(-1, ORDER) @ across.T).reshape(number, ORDER, COMPARED).transpose(0, 2, 1)
+            wide = np.ascontiguousarray(wide).reshape(-1, ORDER)  # [N C, ORDER]
+            for top, down in zip(starts, stretch, strict=True):
+                cut = (wide @ down.T).reshape(number, COMPARED, COMPARED).transpose(0, 2, 1)
+                yield Part(top, left, share), cut
 
 
 @dataclass(frozen=True)
@@ -84,11 +95,11 @@ def signs(coefficients: np.ndarray) -> np.ndarray:
     """uint64[N, 2, W]: of the coefficients that are compared a bit each, its sign, and whether it is above the floor.
 
     Args:
-        coefficients: float32[N, ORDER, ORDER].
+        coefficients: float32[N, C, C] with C of COMPARED or more.
     """
-    used = coefficients[:, _used()]
-    bits = np.packbits(np.stack([used > 0, np.abs(used) > _FLOOR], axis=1), axis=2)
-    return np.pad(bits, ((0, 0), (0, 0), (0, -bits.shape[2] % 8))).view(np.uint64)
+    lowest = coefficients[:, :COMPARED, :COMPARED]
+    bits = np.stack([lowest > 0, (np.abs(lowest) > _FLOOR) & _used()], axis=1)  # [N, 2, C, C]
+    return np.packbits(bits.reshape(len(bits), 2, COMPARED**2), axis=2).view(np.uint64)
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -136,10 +147,11 @@ def best_agreement(whole: np.ndarray, crop: np.ndarray, start: np.ndarray) -> np
 
 
 def _cut(coefficients: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """float32[N, COMPARED, COMPARED] of a part, top, left and share, of each picture."""
     top, left, share = place.T
     sides = np.concatenate([np.stack([top, share], axis=1), np.stack([left, share], axis=1)]).round(6)
     distinct, which = np.unique(sides, axis=0, return_inverse=True)  # few: places are moved by few steps
-    stretch = _stretch(*distinct.T)[which.reshape(2, -1)]  # [2, N, ORDER, ORDER]
+    stretch = _stretch(*distinct.T)[:, :COMPARED][which.reshape(2, -1)]  # [2, N, C, ORDER]
     return stretch[0] @ coefficients @ stretch[1].swapaxes(1, 2)
 
 
@@ -164,7 +176,6 @@ def _basis(points: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _used() -> np.ndarray:
-    """bool[ORDER, ORDER], which coefficients are compared."""
-    down, across = np.indices((ORDER, ORDER))
-    lowest = (down < _COMPARED) & (across < _COMPARED)
-    return lowest & (down > 0) & (across > 0) & (down + across >= _LEAST)
+    """bool[COMPARED, COMPARED], which coefficients are compared."""
+    down, across = np.indices((COMPARED, COMPARED))
+    return (down > 0) & (across > 0) & (down + across >= _LEAST)

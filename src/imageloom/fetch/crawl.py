@@ -8,7 +8,7 @@ of ten million addresses holds as few in memory as one of a thousand.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, fields, replace
 
@@ -19,6 +19,7 @@ from imageloom.fetch.decoders import Decoders, Undecoded
 from imageloom.fetch.forgotten import Forgotten
 from imageloom.fetch.http import Fetched, Http, Limits
 from imageloom.fetch.ledger import Ledger, Row, storable
+from imageloom.fetch.retry import Retry
 from imageloom.fetch.status import GOOD, Status
 from imageloom.fetch.store import Kept, Store
 from imageloom.sources.source import Candidate, Context, Source
@@ -86,6 +87,8 @@ class Crawl:
         self._left = most
         self._refresh = refresh
         self._bar: Bar | None = None
+        self._retries = False
+        self._unread: set[str] = set()  # kinds of sources that could not be listed whole
         self._on_the_way: set[tuple[str, str]] = set()
         self._done = 0
         self._last_sight = 0.0
@@ -102,13 +105,14 @@ class Crawl:
         decoders = Decoders(self._store, limits.max_bytes)
         hands = cores() + 1  # so that a process which is done finds its next batch waiting
         self._bar = bar
+        self._retries = any(isinstance(source, Retry) for source, _ in sources)
         try:
             async with Http(limits) as http, asyncio.TaskGroup() as tasks:
                 for _ in range(hands):
                     tasks.create_task(self._decode(bodies, decoders))
                 fetchers = [tasks.create_task(self._fetch(asked, http, bodies)) for _ in range(limits.concurrency)]
                 for source, context in sources:
-                    await self._list(source.candidates(context, source.asks(http)), context, asked.put)
+                    await self._list(source, context, http, asked.put)
                 for _ in fetchers:
                     await asked.put(None)
                 await asyncio.gather(*fetchers)
@@ -130,16 +134,19 @@ class Crawl:
 
         async with Http(limits) as http:
             for source, context in sources:
-                await self._list(source.candidates(context, source.asks(http)), context, show_order)
+                await self._list(source, context, http, show_order)
 
     async def _list(
         self,
-        candidates: AsyncIterator[Candidate],
+        source: Source,
         context: Context,
+        http: Http,
         give: "Callable[[_Order], Awaitable[None]]",
     ) -> None:
         count = 0
+        unread: set[str | None] = set()
         try:
+            candidates = source.candidates(context, source.asks(http))
             async with aclosing(candidates) as listing:  # type: ignore[type-var]
                 async for candidate in listing:
                     count += 1
@@ -148,11 +155,14 @@ class Crawl:
                         return
                     if order is not None:
                         await give(order)
+            if not count and not self._retries:
+                raise DataError(f"{context.where}: lists nothing", "check what it names, or take it out")
         except ImageloomError as fault:
             self.faults.append(fault)
-            return
-        if not count:
-            self.faults.append(DataError(f"{context.where}: lists nothing", "check what it names, or take it out"))
+            unread.add(None)
+        for name in context.unread or unread:
+            self._unread.add(source.kind)
+            self._ledger.leave_unread(source.kind, name)
 
     def _order(self, candidate: Candidate) -> _Order | None:
         """What to ask; None where this crawl has the answer, or is about to have it."""
@@ -161,7 +171,11 @@ class Crawl:
             candidate = replace(candidate, **texts)
         key = (candidate.class_name, candidate.url)
         known = self._ledger.find(*key)
-        if key in self._on_the_way or (known and known["asked"]):
+        if key in self._on_the_way:
+            return None
+        if known and known["asked"]:
+            if known["last_seen"] < self._ledger.started and not self._retries:  # by a retry, which was killed
+                self._ledger.record(known | {"last_seen": self._ledger.started})
             return None
         answered = self._answered(candidate, known)
         if answered is None and self._left == 0:
@@ -219,7 +233,9 @@ class Crawl:
         row["page"], row["title"] = candidate.page, candidate.title
         row["author"], row["licence"] = candidate.author, candidate.licence
         row["status"], row["http_status"], row["attempts"] = kept.status.value, fetched.http_status, fetched.attempts
-        row["error"], row["last_seen"] = kept.error, self._ledger.started
+        row["error"] = kept.error
+        if not (known and self._retries):  # else no source was listed that could have it
+            row["last_seen"] = self._ledger.started
         row["fresh_until"] = None
         if kept.status in GOOD:  # a failed recrawl leaves the picture, and what to ask with for it, as they were
             row |= kept.columns
@@ -243,8 +259,8 @@ class Crawl:
 
     def _mark_taken_away(self, sources: Sequence[Source]) -> None:
         """Lets go of pictures that a person took out of a folder, or moved to another class's, since the last crawl."""
-        here = {source.kind for source in sources} & PLACES
-        if self.faults or self.full:
+        here = ({source.kind for source in sources} & PLACES) - self._unread
+        if self.full:
             return
         for kind in sorted(here):
             self._ledger.change(

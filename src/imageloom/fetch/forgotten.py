@@ -9,16 +9,12 @@ from pathlib import Path
 from imageloom import decisions
 from imageloom.errors import DataError
 from imageloom.fetch.ledger import Ledger, host
-from imageloom.fetch.status import Status
+from imageloom.fetch.status import DROPPED, FORGOTTEN, Status
 from imageloom.files import Paths, atomic_file
 from imageloom.sources.source import Candidate
 
 HEADER = ("what", "value", "when", "why")
 KINDS = ("url", "sha256", "host")
-
-FORGOTTEN = "forgotten on request"
-DROPPED = "dropped in review"
-
 
 _ERASE = """
 UPDATE rows SET sha256 = NULL, path = NULL, bytes = NULL, width = NULL, height = NULL, format = NULL, etag = NULL,

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from imageloom import tables
-from imageloom.console import say, warn
+from imageloom.console import counted, say, warn
 from imageloom.errors import DataError, ImageloomError
-from imageloom.fetch.status import GOOD
+from imageloom.fetch.status import DROPPED, FORGOTTEN, GOOD, Status
 from imageloom.files import faults_of_writing, sha256
 from imageloom.tables import MANIFEST
 
@@ -48,6 +48,7 @@ CREATE TABLE rows (
 _VIEW = f"""
 CREATE TEMP TABLE kinds (name PRIMARY KEY);
 CREATE TEMP TABLE classes (name PRIMARY KEY);
+CREATE TEMP TABLE unread (source, "class");
 CREATE TEMP VIEW now AS SELECT {_list([name for name in _NAMES if name != "used"])}, asked,
     CASE
         WHEN NOT EXISTS (SELECT * FROM kinds) THEN coalesce(used, 1)
@@ -55,11 +56,16 @@ CREATE TEMP VIEW now AS SELECT {_list([name for name in _NAMES if name != "used"
             AND ("class" IN (SELECT name FROM classes) OR NOT EXISTS (SELECT * FROM classes))
     END AS used,
     CASE
+        WHEN NOT asked AND EXISTS (
+            SELECT * FROM unread
+            WHERE unread.source = rows.source AND coalesce(unread."class", rows."class") = rows."class"
+        ) THEN 'unread'
         WHEN NOT asked THEN 'not_listed'
         WHEN status IN ({_GOOD}) AND sha256_before IS NULL THEN 'new'
         WHEN status IN ({_GOOD}) AND sha256_before = sha256 THEN 'unchanged'
         WHEN status IN ({_GOOD}) THEN 'changed'
         WHEN status = 'gone' AND sha256_before IS NOT NULL AND status_before != 'gone' THEN 'gone'
+        WHEN status = '{Status.OPTED_OUT.value}' AND error IN ('{FORGOTTEN}', '{DROPPED}') THEN 'forgotten'
         ELSE 'failed'
     END AS change
 FROM rows;
@@ -187,6 +193,12 @@ class Ledger:
             self._base.executemany("INSERT OR IGNORE INTO classes VALUES (?)", [(name,) for name in classes])
             self.save()
 
+    def leave_unread(self, kind: str, class_name: str | None) -> None:
+        """Says that a kind of source could not be listed whole, for a class or for all: who is missing is not known."""
+        with self._faults():
+            self._base.execute("INSERT INTO unread VALUES (?, ?)", (kind, class_name))
+            self.save()
+
     def move(self, kind: str, home: str) -> None:
         """Takes what is known of a kind's addresses on any host as known of the same ones on `home`."""
         away = "source = ? AND host(url) != ?"
@@ -275,7 +287,7 @@ class Ledger:
         insert = f"INSERT INTO rows ({_list(names)}) VALUES ({', '.join('?' * len(names))})"
         for batch in tables.read_batches(self._manifest, MANIFEST, "scrape"):
             columns = {name: batch.column(name) for name in _NAMES}
-            columns |= {name: columns[name].cast(pa.int64()) for name in _DATES}
+            columns |= {name: columns[name].view(pa.int64()) for name in _DATES}
             values = {name: column.to_pylist() for name, column in columns.items()}
             self._base.executemany(insert, zip(*values.values(), values["sha256"], values["status"], strict=True))
 
@@ -323,7 +335,7 @@ def host(url: str) -> str:
 
 def place(url: str) -> str:
     """What stands for an address in a table of hosts: its host, or in brackets what it is instead."""
-    if url.startswith(("http:", "https:")):
+    if url[:6].lower().startswith(("http:", "https:")):
         return host(url) or "(no host)"
     scheme = url.partition(":")[0] if ":" in url else ""
     return "(files)" if scheme == "file" else f"({scheme.lower() or 'no'} address)"
@@ -355,4 +367,5 @@ def tell_resumed(ledger: Ledger) -> None:
     """Says with what a crawl that did not end goes on."""
     [(done,)] = ledger.select("SELECT count(*) FROM rows WHERE asked")
     began = datetime.fromtimestamp(ledger.started, UTC)
-    say(f"scrape: goes on with the crawl of {began:%Y-%m-%d %H:%M} UTC, which did not end: {done:,} addresses are done")
+    after = counted(done, "address", "addresses")
+    say(f"scrape: goes on with the crawl of {began:%Y-%m-%d %H:%M} UTC, which did not end, after {after}")

@@ -168,32 +168,68 @@ def inside(address: Address) -> str | None:
     return None if public else "reserved"
 
 
+class AllowanceError(ValueError):
+    """What is no entry of `scrape.allow_hosts`; `hint` says what was meant, or else what can be written."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint or "write it as intranet.example or 10.0.0.0/8 for every port, intranet.example:8000 for one"
+
+
 def allowance(text: str) -> tuple[str | Network, int | None]:
     """One entry of `scrape.allow_hosts`: a host or a network such as 10.0.0.0/8, with the one port after it, if any.
 
     Raises:
-        ValueError: It is neither.
+        AllowanceError: It is neither.
     """
     from yarl import URL
 
-    base, slash, rest = text.partition("/")
-    if slash:
-        length, colon, port = rest.partition(":")
-        return ip_network(f"{base}/{length}"), _port(port) if colon else None
     try:
         return _plain(str(ip_address(text))), None
     except ValueError:
         pass
-    url = URL(f"http://{text}")
-    host = _plain(url.raw_host or "")
-    if url != url.origin() or url.raw_user is not None or not (":" in host or _NAME.fullmatch(host)):
-        raise ValueError("must be a host, a host:port, or a network such as 10.0.0.0/8")
-    return host, url.explicit_port
+    is_address = "://" in text
+    base, slash, rest = text.partition("/")
+    if slash and not is_address:
+        length, colon, port = rest.partition(":")
+        return _network(base, length), _port(port) if colon else None
+    name, colon, port = text.rpartition(":")
+    if colon and not is_address and _NAME.fullmatch(name.lower()):
+        _port(port)
+    try:
+        url = URL(text if is_address else f"http://{text}")
+        host, port_given = _plain(url.raw_host or ""), url.explicit_port
+    except ValueError:
+        raise AllowanceError(_ALLOWED) from None
+    is_host = ":" in host or bool(_NAME.fullmatch(host))
+    if is_host and (is_address or url.raw_user is not None or url != url.origin()):
+        shown = f"[{host}]" if ":" in host else host
+        raise AllowanceError(_ALLOWED, f"did you mean {shown + (f':{port_given}' if port_given else '')!r}?")
+    if not is_host:
+        raise AllowanceError(_ALLOWED)
+    return host, port_given
+
+
+_ALLOWED = "must be a host, a host:port, or a network such as 10.0.0.0/8"
+
+
+def _network(base: str, length: str) -> Network:
+    try:
+        return ip_network(f"{base}/{length}")
+    except ValueError:
+        pass
+    try:
+        meant = ip_network(f"{base}/{length}", strict=False)
+    except ValueError:
+        is_name = _NAME.fullmatch(base.lower()) and not _NUMBER.fullmatch(base.rpartition(".")[2])
+        raise AllowanceError(_ALLOWED, f"did you mean {base!r}?" if is_name else "") from None
+    hint = f"did you mean the network '{meant}', or the host {base!r} alone?"
+    raise AllowanceError("must be a network by its first address", hint)
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 16):
-        raise ValueError(f"{text!r} is not a port")
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 1 << 16):
+        raise AllowanceError("must have a port from 1 to 65535 after the colon")
     return int(text)
 
 

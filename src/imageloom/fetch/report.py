@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from imageloom.console import columns, counted, say
+from imageloom.console import columns, counted, readable, say
 from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.status import GOOD, Status
 
@@ -13,9 +13,10 @@ LONGEST_BAR = 40
 OTHERS = "other hosts"
 MOST_HOSTS = 20  # of a class, the most changed first: the rest is added up, so that the file stays small
 
-# Every row of the manifest is one of these; `not_listed` was in an earlier crawl and in none of today's lists, `failed`
-# gave no picture this time.
-CHANGES = ("new", "changed", "gone", "unchanged", "failed", "not_listed")
+# Every row of the manifest is one of these; `not_listed` was in an earlier crawl and in none of today's lists,
+# `forgotten` must not come, `failed` gave no picture for another reason. Or it is `unread`: the list that may have it
+# could not be read.
+CHANGES = ("new", "changed", "gone", "unchanged", "failed", "forgotten", "not_listed")
 
 # Faults that may be gone another time.
 PASSING = (Status.TIMEOUT, Status.DNS, Status.HTTP_ERROR, Status.RATE_LIMITED)
@@ -54,7 +55,7 @@ def summarise(ledger: Ledger) -> None:
             continue
         say(f"  {cause}, such as:")
         for url, error in ledger.select(f"SELECT url, error {failed} AND {_CAUSE} = ? LIMIT {EXAMPLES}", cause):
-            say(f"    {url}" + (f" ({error})" if error else ""))
+            say(readable(f"    {url}" + (f" ({error})" if error else "")))  # as a list from outside has it
     if causes:
         say("  every address with its status and error is in data/raw/manifest.parquet")
 
@@ -64,27 +65,32 @@ def changes(ledger: Ledger) -> dict[str, Any]:
     counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     hosts: Counter[str] = Counter()
     # The busiest hosts first, so that those beyond MOST_HOSTS are added up without being held.
-    query = """
-        SELECT "class", place(url) AS host, sum(change = 'new'), sum(change = 'changed'), sum(change = 'gone'),
-               sum(change = 'unchanged'), sum(change = 'failed'), sum(change = 'not_listed')
-        FROM now GROUP BY 1, 2
+    query = f"""
+        SELECT "class", place(url) AS host, {", ".join(f"sum(change = '{change}')" for change in CHANGES)}
+        FROM now WHERE change != 'unread' GROUP BY 1, 2
         ORDER BY sum(change IN ('new', 'changed', 'gone')) DESC, count(*) DESC, "class", host
     """
     for name, host, *numbers in ledger.select(query):
         hosts[name] += 1
         shown = host if hosts[name] <= MOST_HOSTS else OTHERS
         counts[name][shown].update(dict(zip(CHANGES, numbers, strict=True)))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"class": name, "host": host, **{change: found[change] for change in CHANGES}}
         for name in sorted(counts)
         for host, found in counts[name].items()
     ]
-    return {"total": {change: sum(row[change] for row in rows) for change in CHANGES}, "by_class_and_host": rows}
+    query = """SELECT source, "class", count(*) FROM now WHERE change = 'unread' GROUP BY 1, 2"""
+    unread = [dict(zip(("source", "class", "addresses"), values, strict=True)) for values in ledger.select(query)]
+    total = {change: sum(row[change] for row in rows) for change in CHANGES}
+    return {"total": total, "by_class_and_host": rows, "unread": unread}
 
 
 def say_changes(diff: dict[str, Any]) -> None:
     """Prints what `changes` found, unless all of it is new."""
-    if not any(diff["total"][change] for change in ("changed", "gone", "unchanged", "not_listed")):
+    for row in diff["unread"]:
+        count = counted(row["addresses"], "known address", "known addresses")
+        say(f"not read whole: {row['source']}, class {row['class']!r}: {count} that it did not list may be there still")
+    if not any(diff["total"][change] for change in ("changed", "gone", "unchanged", "forgotten", "not_listed")):
         return
     say("since the last crawl:")
     rows = [
@@ -107,7 +113,8 @@ def say_report(ledger: Ledger, classes: Sequence[str]) -> None:
     _say_statuses(counts, {key: [] for key, _ in counts}, ["class", "host"], [])
     if ledger.resumed:  # what it has not come to yet would look starved
         [(done,)] = ledger.select("SELECT count(*) FROM rows WHERE asked")
-        say(f"the last crawl did not end: {done:,} addresses are done, `imageloom scrape` goes on with the rest")
+        after = counted(done, "address", "addresses")
+        say(f"the last crawl did not end: after {after}, `imageloom scrape` goes on with the rest")
     else:
         _say_starved(ledger, classes)
 
@@ -117,7 +124,13 @@ def _say_starved(ledger: Ledger, classes: Sequence[str]) -> None:
     query = 'SELECT "class", count(DISTINCT sha256) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'
     pictures |= {name: count for name, count in ledger.select(query) if name in pictures}
     passing = ", ".join(f"'{status.value}'" for status in PASSING)
-    query = f'SELECT "class", count(*) FROM now WHERE status IN ({passing}) AND used GROUP BY 1'
+    # What its source's last list of the class did not have was last seen before the rest of it.
+    query = f"""
+        SELECT "class", count(*) FROM now
+        JOIN (SELECT source AS kind, "class" AS name, max(last_seen) AS listed FROM rows GROUP BY 1, 2)
+        ON kind = source AND name = "class"
+        WHERE status IN ({passing}) AND used AND last_seen = listed GROUP BY 1
+    """
     may_pass = dict(ledger.select(query))
     needs = starved(pictures)
     if not any(pictures.values()):
@@ -158,5 +171,5 @@ def _say_table(table: list[list[str]], texts: int) -> None:
     """Prints rows of cells: the first `texts` to the left, the numbers to the right."""
     widths = [max(columns(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
-        cells = [(cell, " " * (width - columns(cell))) for cell, width in zip(line, widths, strict=True)]
+        cells = [(readable(cell), " " * (width - columns(cell))) for cell, width in zip(line, widths, strict=True)]
         say("  " + "  ".join(cell + room if n < texts else room + cell for n, (cell, room) in enumerate(cells)))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import PrivateAttr
 
-from imageloom.console import warn
+from imageloom.console import counted, warn
 from imageloom.errors import ImageloomError
 from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.status import GOOD, Status
@@ -31,14 +31,15 @@ class Retry(Source):
         # Into a list of its own first: the crawl changes the table while this goes through it.
         self._ledger.change(f"CREATE TEMP TABLE again AS {query}", *self._statuses)
         for name, url, kind, page, title, author, licence in self._ledger.select("SELECT * FROM again"):
-            is_file = kind != "archive" and url.startswith("file:")
-            if is_file or url.startswith(("http:", "https:")):
+            is_file = kind == "folder" and url.startswith("file:")  # a list from outside may name any file here
+            if is_file or url[:6].lower().startswith(("http:", "https:")):
                 file = context.root / url.removeprefix("file:") if is_file else None
                 yield Candidate(url, name, kind, page, title, author, licence, file)
             else:
                 left += 1
         if left:
-            warn(f"{left:,} addresses are asked by a crawl only: they stand in archives or storages")
+            what = counted(left, "address", "addresses")
+            warn(f"left to the next crawl, being neither on the web nor in a folder: {what}")
 
 
 def statuses(text: str | None) -> list[Status]:

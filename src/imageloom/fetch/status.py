@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The fate of one address in one crawl; the text beside it, `error`, says more and is never compared."""
+    """The fate of one address in one crawl; the text beside it, `error`, says more and is not compared."""
 
     OK = "ok"  # a picture, new or changed since the last crawl
     UNCHANGED = "unchanged"  # the picture that is already here
@@ -23,6 +23,10 @@ class Status(StrEnum):
     BLOCKED_ADDRESS = "blocked_address"  # never asked: it leads inside (see netguard), or is not on the web
     RATE_LIMITED = "rate_limited"  # HTTP 429 to the last
 
+
+# What stands beside `opted_out` where somebody here decided it, and not the answer's headers.
+FORGOTTEN = "forgotten on request"
+DROPPED = "dropped in review"
 
 # What a usable picture's row shows after a crawl that went well.
 GOOD = (Status.OK, Status.UNCHANGED)

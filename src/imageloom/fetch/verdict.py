@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from imageloom.console import say, warn
+from imageloom.console import counted, say, warn
 from imageloom.errors import DataError
 from imageloom.fetch.ledger import Ledger
 from imageloom.params import UNLABELLED
@@ -24,7 +24,7 @@ def warn_of_unnamed(classes: Sequence[str], named: Collection[str]) -> None:
 
 def warn_of_losses(ledger: Ledger, classes: Sequence[str], listed: Sequence[tuple[Source, Context]]) -> None:
     """Says what earlier crawls had and this one, which listed some sources whole, has not: it may be a mistake."""
-    query = """SELECT "class", sum(sha256 IS NOT NULL) FROM now
+    query = """SELECT "class", count(DISTINCT sha256) FROM now
                WHERE used AND (sha256 IS NOT NULL OR change = 'gone') GROUP BY 1"""
     for name, left in ledger.select(query):
         if name not in (*classes, UNLABELLED):
@@ -33,7 +33,7 @@ def warn_of_losses(ledger: Ledger, classes: Sequence[str], listed: Sequence[tupl
         query = "SELECT count(*) FROM now WHERE source = ? AND used AND change = 'not_listed'"
         [(unlisted,)] = ledger.select(query, source.kind)
         if unlisted and source.doubt:
-            message = f"{unlisted:,} known addresses are not listed any more: {source.doubt}"
+            message = f"not listed any more: {counted(unlisted, 'known address', 'known addresses')}; {source.doubt}"
             warn(f"{context.where} ({source.kind}): {message}")
 
 
@@ -43,17 +43,19 @@ def check(ledger: Ledger, classes: Sequence[str]) -> None:
     Raises:
         DataError: There are no pictures, or none of a class, or there is one class only.
     """
-    query = 'SELECT "class", count(*) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'
+    query = 'SELECT "class", count(DISTINCT sha256) FROM now WHERE sha256 IS NOT NULL AND used GROUP BY 1'
     pictures = Counter[str](dict(ledger.select(query)))
     if not pictures:
-        causes = list(ledger.select("SELECT status, count(*) FROM now GROUP BY 1 ORDER BY 2 DESC, 1"))
+        causes = list(ledger.select("SELECT status, count(*) FROM now WHERE asked GROUP BY 1 ORDER BY 2 DESC, 1"))
         counts = ", ".join(f"{count:,} {status}" for status, count in causes)
         total = sum(count for _, count in causes)
-        raise DataError(f"no picture came of {total:,} addresses: {counts}", "see the causes above")
+        came = f"no picture came of {counted(total, 'address', 'addresses')}"
+        raise DataError(f"{came}: {counts}", "see the causes above")
     missing = [name for name in classes if not pictures[name]]
     pool = pictures[UNLABELLED]
     if pool:
-        say(f"  {pool:,} pictures have no label: `clean` leaves them out until they have one")
+        what = "picture has" if pool == 1 else "pictures have"
+        say(f"  {pool:,} {what} no label: `clean` leaves out what has none")
         if missing or len(classes) < 2:  # what is in the pool may be of these classes
             return
     if missing:
@@ -62,7 +64,8 @@ def check(ledger: Ledger, classes: Sequence[str]) -> None:
     if len(classes) < 2:
         name = classes[0]
         hint = "a classifier needs two or more; what is not of the class can be a class of its own"
-        raise DataError(f"one class only, {name!r}, with {pictures[name]:,} pictures", hint)
-    [(unused,)] = ledger.select("SELECT count(*) FROM now WHERE sha256 IS NOT NULL AND NOT used")
+        raise DataError(f"one class only, {name!r}, with {counted(pictures[name], 'picture')}", hint)
+    [(unused,)] = ledger.select("SELECT count(DISTINCT sha256) FROM now WHERE NOT used")
     if unused:
-        say(f"  {unused:,} pictures of sources or classes that params.yaml no longer has are kept and not used")
+        what = counted(unused, "picture")
+        say(f"  kept and not used: {what} of sources or classes that params.yaml no longer has")

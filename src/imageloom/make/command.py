@@ -21,6 +21,7 @@ from imageloom.make import flags, held_out, pictures, project, summaries
 from imageloom.make.outputs import Targets
 from imageloom.make.project import Project
 from imageloom.make.worker import Worker
+from imageloom.recipes import registry
 
 _STAGES: dict[str, Any] = {
     "backbone": backbone,
@@ -91,8 +92,13 @@ def _make(work: Project, folder: Path, targets: Targets, least: float | None) ->
             pictures.take_stock(folder, paths)
             first.finish()
         work.use_network()
-        for name in ("embed", "clean", "split", "train"):
+        for name in ("embed", "clean", "split"):
             run_stage(name, paths.root)
+        if params.load("train", train.Params, paths.params).recipe in registry.NETWORKS:
+            first.begin(run_stage, "train", paths.root)
+            first.finish()
+        else:
+            run_stage("train", paths.root)
         found = held_out.measure(paths)
         console.say(f"make: {found}")
         if least is not None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageloom.backbone.stage import PACKAGED
+from imageloom.backbone.stage import DEFAULT, KERAS, PACKAGED, WEIGHTS
 from imageloom.errors import ImageloomError
+from imageloom.make import fine_tuning
 from imageloom.make.project import default_cache
 
 # Flags of a training by steps -> parameter of the recipe `head`, type, and the default that they had.
@@ -29,12 +30,14 @@ _SMOOTHING = 0.1  # that label_smoothing had
 
 # How a flag's number is told where its stage refuses it.
 _PARAMETERS = {f"train.head.{name}": f"--{flag}" for flag, (name, _, _) in STEPS.items()}
+_PARAMETERS |= {f"train.finetune.{name}": flag for name, flag in fine_tuning.FLAGS.items()}
 _PARAMETERS |= {
     "train.head.label_smoothing": "--label_smoothing",
     "train.probe.label_smoothing": "--label_smoothing",
     "backbone.image_size": "--image_size",
     "backbone.features": "--features",
     "backbone.module": "--tfhub_module",
+    "backbone.weights": "--weights",
     "split.test": "--validation_split",
     "split.validation": "--validation_split",
 }
@@ -84,9 +87,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     asked.add_argument(
         "--tfhub_module",
-        default=PACKAGED,
+        default=DEFAULT,
         metavar="MODULE",
-        help="an image feature vector of TF-Hub: an https address, a folder or a .tar.gz (default: %(default)s)",
+        help="an image feature vector of TF-Hub: an https address, a folder or a .tar.gz; efficientnet_lite0_224, "
+        f"which is packaged too; or `{KERAS}` and the name of one of Keras' networks (default: %(default)s)",
+    )
+    asked.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="of a network of Keras: a file that Keras wrote, `none` for random numbers, or `imagenet`, which is "
+        "downloaded once (default: imagenet)",
     )
     asked.add_argument(
         "--image_size",
@@ -101,8 +111,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     asked.add_argument(
         "--recipe",
-        choices=("probe", "head"),
-        help="`probe`: logistic regression; `head`: a layer trained step by step, as make_image_classifier did "
+        choices=("probe", "head", "finetune"),
+        help="`probe`: logistic regression; `head`: a layer trained step by step, as make_image_classifier did; "
+        "`finetune`: the network itself, as --do_fine_tuning did "
         "(default: probe, or head where one of its flags is given)",
     )
     asked.add_argument(
@@ -168,38 +179,48 @@ def read(arguments: argparse.Namespace) -> Wish:
     Raises:
         ImageloomError: A flag is out of its range, or asks for what there is not yet.
     """
-    if arguments.do_fine_tuning:
+    if arguments.do_fine_tuning and arguments.recipe not in (None, "finetune"):
         raise ImageloomError(
-            "--do_fine_tuning: the network itself cannot be trained yet",
-            "leave it out: on features of several layers the default recipe does without in most cases",
+            f"--do_fine_tuning trains the network itself, and --recipe {arguments.recipe} does not",
+            "leave one of them out",
         )
     if not 0 < arguments.validation_split < 0.6:
         raise ImageloomError(
             f"--validation_split must be over 0 and under 0.6, not {arguments.validation_split:g}", "0.2 is usual"
         )
     given = [flag for flag in STEPS if getattr(arguments, flag) is not None]
-    recipe = arguments.recipe or ("head" if given else "probe")
+    recipe = "finetune" if arguments.do_fine_tuning else arguments.recipe or ("head" if given else "probe")
     sections = {
         "backbone": _backbone(arguments),
-        "embed": {"views": _views(arguments)},
+        "embed": {"views": [] if recipe == "finetune" else _views(arguments)},
         "clean": {"min_side": 1},
         "split": {
             "method": "stratified",
             "test": arguments.validation_split,
             "validation": arguments.validation_split / 2,
         },
-        "train": {"recipe": recipe, recipe: _recipe(arguments, recipe)},
+        "train": {"recipe": recipe, recipe: _recipe(arguments, recipe, given)},
         "export": {"check": 100} | ({} if arguments.export_dir else {"formats": []}),
     }
-    return Wish(sections, _notes(arguments, recipe, given))
+    notes = fine_tuning.notes(arguments, given) if recipe == "finetune" else _notes(arguments, recipe, given)
+    if not any(getattr(arguments, name) for name in ("saved_model_dir", "tflite_output_file", "export_dir")):
+        notes.append("no model will be written: name --saved_model_dir, --tflite_output_file or --export_dir")
+    return Wish(sections, notes)
 
 
 def _backbone(arguments: argparse.Namespace) -> dict[str, Any]:
     module = arguments.tfhub_module
-    if module != PACKAGED and "://" not in module:
-        module = str(Path(module).expanduser().resolve())
-    asked = {"image_size": arguments.image_size, "features": arguments.features}
+    if module not in PACKAGED and "://" not in module and not module.startswith(KERAS):
+        module = _absolute(module)
+    weights = arguments.weights
+    if weights not in (None, *WEIGHTS):
+        weights = _absolute(weights)
+    asked = {"weights": weights, "image_size": arguments.image_size, "features": arguments.features}
     return {"module": module} | {name: value for name, value in asked.items() if value is not None}
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def _views(arguments: argparse.Namespace) -> list[str]:
@@ -209,7 +230,9 @@ def _views(arguments: argparse.Namespace) -> list[str]:
     return ["zoom"] if arguments.horizontal_flip is False else ["mirror", "zoom"]
 
 
-def _recipe(arguments: argparse.Namespace, recipe: str) -> dict[str, Any]:
+def _recipe(arguments: argparse.Namespace, recipe: str, given: Sequence[str]) -> dict[str, Any]:
+    if recipe == "finetune":
+        return fine_tuning.section(arguments, given)
     smoothing = arguments.label_smoothing
     if recipe == "probe":
         return {} if smoothing is None else {"label_smoothing": smoothing}
@@ -240,8 +263,6 @@ def _notes(arguments: argparse.Namespace, recipe: str, given: Sequence[str]) -> 
         both = ("distribution_strategy", "use_mixed_precision")
         flags = ", ".join(f"--{flag}" for flag in both if getattr(arguments, flag))
         notes.append(f"{flags}: no meaning any more: what is trained takes seconds on one processor")
-    if not any(getattr(arguments, name) for name in ("saved_model_dir", "tflite_output_file", "export_dir")):
-        notes.append("no model will be written: name --saved_model_dir, --tflite_output_file or --export_dir")
     return notes
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imageloom import network, tables
+from imageloom.console import counted
 from imageloom.errors import ImageloomError
 from imageloom.evaluate.metrics import majority_baseline, wilson
 from imageloom.files import Paths
@@ -35,7 +36,7 @@ class HeldOut:
     def __str__(self) -> str:
         low, high = wilson(self.accuracy, self.pictures)
         return (
-            f"{self.accuracy:.1%} right on {self.pictures:,} pictures that were held out "
+            f"{self.accuracy:.1%} right on {counted(self.pictures, 'picture')} held out "
             f"(95 % interval {low:.1%} to {high:.1%}); always answering {self.commonest!r} would be {self.baseline:.1%}"
         )
 

@@ -85,7 +85,8 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     classes = class_folders(folder)
     strays = sorted(one.name for one in folder.iterdir() if one.suffix.lower() in images.EXTENSIONS and one.is_file())
     if strays:
-        console.warn(f"{len(strays):,} pictures in no class's folder are passed over, such as {strays[0]!r}")
+        count = console.counted(len(strays), "picture")
+        console.warn(f"passed over in no class's folder: {count}, such as {strays[0]!r}")
     for one in classes:
         name = _class_name(one)
         for file in files_below(one, folder):
@@ -143,14 +144,14 @@ def _require_classes(folder: Path, rows: list[dict[str, Any]]) -> None:
     if bad:
         first = bad[0]
         name = first["url"].removeprefix("file:data/pictures/")
-        console.warn(f"{len(bad):,} files cannot be used, such as {name!r}: {first['error']}")
+        console.warn(f"not used: {console.counted(len(bad), 'file')}, such as {name!r}: {first['error']}")
     pictures = dict.fromkeys(map(_class_name, class_folders(folder)), 0)
     pictures |= Counter(row["class"] for row in rows if row["sha256"])
     few = {name: count for name, count in pictures.items() if count < _FEWEST}
     if few:
         name, count = next(iter(few.items()))
         raise DataError(
-            f"the class {name!r} has {count} pictures; {_FEWEST} or more are needed"
-            + (f" (and {len(few) - 1} more classes)" if len(few) > 1 else ""),
+            f"the class {name!r} has {console.counted(count, 'picture')}; {_FEWEST} or more are needed"
+            + (f" (and {console.counted(len(few) - 1, 'more class', 'more classes')})" if len(few) > 1 else ""),
             "add pictures of it, or move its folder away: some train, some choose, and some measure",
         )

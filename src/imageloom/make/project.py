@@ -18,13 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from imageloom import backbone_files, console, files, graphs
-from imageloom.backbone import checkpoint, hub, mobilenet_v2, stage
+from imageloom.backbone import checkpoint, efficientnet_lite, hub, keras_applications, mobilenet_v2, packaged, stage
 from imageloom.errors import ImageloomError
 from imageloom.files import Paths
 
 _LENGTH = 16  # of a digest's 64 characters: no two of a billion folders share them
 
-_CODE = (backbone_files, checkpoint, graphs, hub, mobilenet_v2, stage)  # what a network is made by
+# What a network is made by.
+_CODE = (
+    *(checkpoint, efficientnet_lite, hub, keras_applications, mobilenet_v2, packaged, stage),
+    *(backbone_files, graphs),
+)
 
 
 def default_cache() -> Path:
@@ -85,7 +89,8 @@ def opened(cache: Path, pictures: Path, backbone: Mapping[str, Any]) -> Iterator
     Raises:
         ImageloomError: Another process works in it, or the cache cannot be written.
     """
-    network = _digest({"section": backbone, "state": _state(str(backbone["module"])), **_made_by()})
+    state = [_state(str(backbone.get(name, ""))) for name in ("module", "weights")]
+    network = _digest({"section": backbone, "state": state, **_made_by()})
     name = re.sub(r"[^\w.-]", "_", pictures.name)[:40]
     folder = cache / "folders" / f"{name}-{_digest([str(pictures), network])}"
     with _locked(folder):
@@ -116,9 +121,9 @@ def _made_by() -> dict[str, str]:
     return code | {name: metadata.version(name) for name in ("tensorflow", "tf-keras")}
 
 
-def _state(module: str) -> list[Any]:
-    """What tells whether a module on this machine has changed: names, lengths and times of its files."""
-    path = Path(module)
+def _state(name: str) -> list[Any]:
+    """What tells whether a module or weights on this machine have changed: names, lengths and times of its files."""
+    path = Path(name)
     if not path.is_absolute():
         return []
     found = sorted([path, *path.rglob("*")]) if path.is_dir() else [path]

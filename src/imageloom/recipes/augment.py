@@ -20,9 +20,11 @@ class AugmentParams(StageParams):
         default="horizontal",
         description="`horizontal` swaps left and right in half of them; `both` top and bottom too; not for letters",
     )
-    crop: float = Field(default=0.15, ge=0, le=0.8, description="share of a side that is cut off, anywhere")
-    rotation: float = Field(default=8, ge=0, le=180, description="degrees, both ways")
-    zoom: float = Field(default=0.05, ge=0, le=0.5, description="nearer and farther, as a share of the size")
+    crop: float = Field(
+        default=0.1, ge=0, le=0.8, description="share of a side that is cut off at one end, and mirrored at the other"
+    )
+    rotation: float = Field(default=0, ge=0, le=180, description="degrees, both ways; blurs fine texture, as zoom does")
+    zoom: float = Field(default=0, ge=0, le=0.5, description="nearer and farther, as a share of the size")
     contrast: float = Field(default=0.15, ge=0, le=1, description="more and less, as a share of what there is")
     brightness: float = Field(default=0.1, ge=0, le=1, description="more and less, as a share of white")
     colour: float = Field(default=0.05, ge=0, le=1, description="of each of red, green and blue, more and less")
@@ -31,8 +33,8 @@ class AugmentParams(StageParams):
 def augmented(pixels: Any, seed: Any, params: AugmentParams) -> Any:
     """A batch of pictures, each altered by chance.
 
-    Turned, mirrored, cut and zoomed in one go, since each resampling blurs; what comes in from outside is mirrored at
-    the edge.
+    Turned, mirrored, cut and zoomed in one go, since each resampling blurs, and moved by whole pixels: where pictures
+    differ by fine texture, half a pixel is enough for a network to take them for others.
 
     Args:
         pixels: uint8[B, S, S, 3].
@@ -45,7 +47,7 @@ def augmented(pixels: Any, seed: Any, params: AugmentParams) -> Any:
     tf = graphs.tensorflow()
     images = tf.cast(pixels, tf.float32) / 255
     count = tf.shape(images)[0]
-    random = tf.random.stateless_uniform((13, count), seed, -1, 1)  # in [-1, 1), a row for each thing that varies
+    random = tf.random.stateless_uniform((11, count), seed, -1, 1)  # in [-1, 1), a row for each thing that varies
     if params.crop or params.rotation or params.zoom:
         images = tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
@@ -67,21 +69,20 @@ def augmented(pixels: Any, seed: Any, params: AugmentParams) -> Any:
 def _places(random: Any, size: int, params: AugmentParams) -> Any:
     """float32[B, 8]: where in the picture each pixel comes from, as ImageProjectiveTransformV3 has it.
 
-    From the centre, q = s R F p + t, where F mirrors, R turns, s is the scale and t leads to the part that is kept.
+    From the centre, q = s R F p + t, where F mirrors, R turns, s is the scale and t says how far it is moved.
     """
     tf = graphs.tensorflow()
     one = tf.ones_like(random[0])
     mirrored_x = tf.where(random[0] < 0, -one, one) if params.flip != "none" else one
     mirrored_y = tf.where(random[1] < 0, -one, one) if params.flip == "both" else one
     angle = random[2] * (params.rotation * math.pi / 180)
-    kept = 1 - params.crop * (random[3] + 1) / 2
-    scale = kept * (1 + params.zoom * random[4])
-    room = (1 - kept) * size / 2
+    scale = 1 + params.zoom * random[4]
+    right, down = (tf.round(random[place] * params.crop * size) for place in (3, 5))
     centre = (size - 1) / 2
     xx, xy = scale * tf.cos(angle) * mirrored_x, -scale * tf.sin(angle) * mirrored_y
     yx, yy = scale * tf.sin(angle) * mirrored_x, scale * tf.cos(angle) * mirrored_y
-    left = centre + room * random[5] - centre * (xx + xy)
-    top = centre + room * random[12] - centre * (yx + yy)
+    left = centre + right - centre * (xx + xy)
+    top = centre + down - centre * (yx + yy)
     none = tf.zeros_like(one)
     return tf.stack([xx, xy, left, yx, yy, top, none, none], axis=1)
 

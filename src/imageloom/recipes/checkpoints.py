@@ -1,5 +1,6 @@
 """What a training that was killed goes on from: all that it has learnt, after each epoch, in files written whole."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -9,6 +10,26 @@ from typing import Any
 import numpy as np
 
 from imageloom import arrays, files
+from imageloom.params import StageParams
+from imageloom.recipes.data import Data
+from imageloom.recipes.workshop import Workshop
+
+
+def digest(data: Sequence[Data], params: StageParams, workshop: Workshop, code: Sequence[str]) -> str:
+    """Of all that decides what a training makes, by which it is known again.
+
+    Args:
+        data: The pictures, training before validation; their features tell what is on them.
+        params: Of the recipe.
+        workshop: Where it works.
+        code: Files of modules that a training which goes on must find unchanged.
+    """
+    digests = [files.sha256(Path(file)) for file in code]
+    content = [params.model_dump(), workshop.pretrained.about["sha256"], workshop.aspect, digests]
+    found = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for each in data:
+        found.update(np.ascontiguousarray(each.features).tobytes() + each.classes.astype(np.int64).tobytes())
+    return found.hexdigest()
 
 
 class Checkpoints:

@@ -13,13 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from imageloom import console
 from imageloom.engine import cores
 from imageloom.errors import DataError, ImageloomError
 from imageloom.estimator import Estimator
 from imageloom.params import StageParams
 from imageloom.recipes import flat
 from imageloom.recipes.data import Data, Fitted, measure
-from imageloom.recipes.standard import class_weights
+from imageloom.recipes.standard import picture_weights
 
 
 class ClassicalParams(StageParams):
@@ -81,9 +82,12 @@ def fit(train: Data, validation: Data, classes: int, params: ClassicalParams) ->
     method = _METHODS[params.method]
     values = _possible(method, len(train.classes), classes, params)
     scaler = _standard(train.features) if params.on == "features" else None
+    weights = picture_weights(train.classes, train.weights, classes, params.balanced) if method.weighs else None
+    if weights is None and np.ptp(train.weights):
+        console.warn(f"{params.method} cannot weigh pictures: all count the same")
     heads, history = [], []
     for step, value in enumerate(values, start=1):
-        model = _fitted(method.make(params, value, classes), scaler, train, params if method.weighs else None)
+        model = _fitted(method.make(params, value, classes), scaler, train, weights)
         heads.append(_estimator(model, train, classes))
         row: dict[str, Any] = {"step": step, method.value: value}
         for side, data in (("train", train), ("validation", validation)):
@@ -135,15 +139,12 @@ def _standard(features: np.ndarray) -> Any:
     return StandardScaler().fit(features)
 
 
-def _fitted(model: Any, scaler: Any, train: Data, weighing: ClassicalParams | None) -> Any:
-    """The model, fitted, behind the scaler where there is one; classes weigh the same where `weighing` asks for it."""
+def _fitted(model: Any, scaler: Any, train: Data, weights: np.ndarray | None) -> Any:
+    """The model, fitted with weights float64[N] where it can weigh, behind the scaler where there is one."""
     from sklearn.pipeline import Pipeline
 
     features = train.features if scaler is None else scaler.transform(train.features)
-    more = {}
-    if weighing is not None and weighing.balanced:
-        more["sample_weight"] = class_weights(train.classes, int(train.classes.max()) + 1)[train.classes]
-    model.fit(features, train.classes, **more)
+    model.fit(features, train.classes, **({} if weights is None else {"sample_weight": weights}))
     if getattr(model, "n_jobs", None) is not None:
         model.n_jobs = 1  # what threads add up in any order differs in the last digit
     return model if scaler is None else Pipeline([("standard", scaler), ("model", model)])

@@ -5,27 +5,28 @@ Simonyan and Zisserman 2015, arXiv:1409.1556). Then either the mean of each chan
 evidence lies (Lin et al. 2014, arXiv:1312.4400), or a dense layer; then dropout, and the layer that ends it.
 """
 
-import hashlib
-import json
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from imageloom import files, graphs
+from imageloom import graphs
 from imageloom.backbone_files import About
 from imageloom.errors import DataError
 from imageloom.recipes import augment, epochs, pixels
-from imageloom.recipes.checkpoints import Checkpoints
+from imageloom.recipes.checkpoints import Checkpoints, digest
 from imageloom.recipes.data import Data
-from imageloom.recipes.distribution import Strategy, Team
+from imageloom.recipes.distribution import Team
 from imageloom.recipes.epochs import EpochParams, Held, Net, Training
 from imageloom.recipes.flat import GREY
 from imageloom.recipes.head import Head
 from imageloom.recipes.pixels import Batches, decoded
-from imageloom.recipes.standard import class_weights
+from imageloom.recipes.standard import picture_weights
 from imageloom.recipes.workshop import Trained, Workshop
+
+# What a training that goes on must not have changed.
+_CODE = (augment.__file__, epochs.__file__, pixels.__file__, __file__)
 
 
 class CnnParams(EpochParams):
@@ -48,10 +49,6 @@ class CnnParams(EpochParams):
     patience: int = Field(
         default=0, ge=0, description="epochs without a lower loss on validation after which it ends; 0 never"
     )
-    strategy: Strategy = Field(
-        default="none",
-        description="`mirrored`: on all processors for graphics; `multi_worker`: on the machines that TF_CONFIG names",
-    )
 
 
 def fit(train: Data, validation: Data, classes: int, params: CnnParams, workshop: Workshop) -> Trained:
@@ -73,17 +70,19 @@ def fit(train: Data, validation: Data, classes: int, params: CnnParams, workshop
     with team.strategy.scope():
         model = _model(params)
         net = _net(model, classes, params)
-    checkpoints = Checkpoints(workshop.kept, _key(train, validation, params, workshop), team.is_chief)
+    key = digest((train, validation), params, workshop, _CODE)
+    checkpoints = Checkpoints(workshop.kept, key, team.is_chief)
     training = Training(net, "cnn", params, team)
     spill = checkpoints.folder / f"pixels-{team.number}.npy"
     shown = decoded([*train.files, *validation.files], params.size, workshop.aspect, spill)
     count = len(train.classes)
-    weights = class_weights(train.classes, classes)[train.classes] if params.balanced else np.ones(count)
+    weights = picture_weights(train.classes, train.weights, classes, params.balanced)
     batches = Batches(shown[:count], train.classes, weights.astype(np.float32), params.batch_size, params.seed)
-    history = training.run(batches, Held(shown[count:], validation.classes), checkpoints)
+    history = training.run(batches, Held(shown[count:], validation.classes), checkpoints, partial(workshop.tell, key))
     graphs.save(graphs.reusable(model), workshop.target)
     chosen = {"epoch": next(row["step"] for row in history if row["chosen"])}
-    return Trained(Head(net.kernel.numpy(), net.bias.numpy()), About("cnn", params.size, "last", None), history, chosen)
+    head, about = Head(net.kernel.numpy(), net.bias.numpy()), About("cnn", params.size, "last", None)
+    return Trained(head, about, history, chosen, key)
 
 
 def _require_room(params: CnnParams) -> None:
@@ -134,15 +133,3 @@ def _net(model: Any, classes: int, params: CnnParams) -> Net:
 
     ends = tf.Variable(kernel), tf.Variable(np.zeros(classes, np.float32))
     return Net(features, [model.trainable_weights], [1.0], *ends, states)
-
-
-def _key(train: Data, validation: Data, params: CnnParams, workshop: Workshop) -> str:
-    """Digest of what decides the weights that come out."""
-    pictures = [
-        [file.name, int(number)]
-        for data in (train, validation)
-        for file, number in zip(data.files, data.classes, strict=True)
-    ]
-    code = [files.sha256(Path(path)) for path in (augment.__file__, epochs.__file__, pixels.__file__, __file__)]
-    content = [params.model_dump(), workshop.aspect, pictures, code]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -22,6 +22,8 @@ class Data:
         groups: N names; pictures with the same are near duplicates. Each is a group of its own if not given.
         views: float32[N, D] each, other looks at the same pictures, such as mirrored: to train on, not to answer by.
         files: N pictures, for recipes that look at pixels.
+        weights: float64[N], how much each picture counts in training, of which only the ratios matter; all the same if
+            not given.
     """
 
     features: np.ndarray
@@ -29,10 +31,13 @@ class Data:
     groups: np.ndarray = field(default_factory=lambda: np.empty(0, str))
     views: tuple[np.ndarray, ...] = ()
     files: tuple[Path, ...] = ()
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
         if not len(self.groups):
             object.__setattr__(self, "groups", np.arange(len(self.classes)).astype(str))
+        if not len(self.weights):
+            object.__setattr__(self, "weights", np.ones(len(self.classes)))
 
     def joined(self, other: "Data") -> "Data":
         """These pictures, then the others."""
@@ -42,6 +47,7 @@ class Data:
             np.concatenate([self.groups, other.groups]),
             tuple(np.concatenate(pair) for pair in zip(self.views, other.views, strict=True)),
             self.files + other.files,
+            np.concatenate([self.weights, other.weights]),
         )
 
 
@@ -57,6 +63,7 @@ class Fitted(Generic[AnyHead]):
             `train_accuracy`, `validation_loss`, `validation_accuracy`, and `chosen`, true in one.
         chosen: What was decided, such as C.
         cross_validated: Whether the head was fitted on validation pictures too.
+        training: Digest by which a training is known that has told of its epochs while it ran; empty of others.
     """
 
     head: AnyHead
@@ -64,6 +71,7 @@ class Fitted(Generic[AnyHead]):
     history: list[dict[str, Any]]
     chosen: dict[str, Any]
     cross_validated: bool = False
+    training: str = ""
 
 
 def measure(probabilities: np.ndarray, classes: np.ndarray, side: str) -> dict[str, float]:

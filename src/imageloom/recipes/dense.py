@@ -18,7 +18,7 @@ from imageloom.params import StageParams
 from imageloom.recipes.data import Data, Fitted, measure
 from imageloom.recipes.head import Head
 from imageloom.recipes.schedules import Schedule, momenta, rates
-from imageloom.recipes.standard import Standard, class_weights, smoothed
+from imageloom.recipes.standard import Standard, picture_weights, smoothed
 
 
 class HeadParams(StageParams):
@@ -110,7 +110,7 @@ def steps(train: Data, standard: Standard, classes: int, params: HeadParams, pat
         path: float64[S], the learning rates.
     """
     looks = np.stack([standard.apply(features) for features in (train.features, *train.views)])  # [V, N, D]
-    weights = class_weights(train.classes, classes) if params.balanced else np.ones(classes)
+    weights = picture_weights(train.classes, train.weights, classes, params.balanced).astype(np.float32)
     targets = smoothed(classes, params.label_smoothing)
     random = np.random.default_rng(params.seed)
     kernel, bias = np.zeros((looks.shape[2], classes), np.float32), np.zeros(classes, np.float32)
@@ -123,7 +123,7 @@ def steps(train: Data, standard: Standard, classes: int, params: HeadParams, pat
             x, labels = looks[view, rows], train.classes[rows]
             if params.dropout:
                 x = x * (random.random(x.shape, np.float32) >= params.dropout) / np.float32(1 - params.dropout)
-            loss, error = _loss(x @ kernel + bias, targets[labels], weights[labels].astype(np.float32))
+            loss, error = _loss(x @ kernel + bias, targets[labels], weights[rows])
             loss += params.l1 * float(np.abs(kernel).sum()) + params.l2 * float(np.square(kernel).sum())
             slope = x.T @ error + params.l1 * np.sign(kernel) + 2 * params.l2 * kernel
             optimiser.step((slope.astype(np.float32), error.sum(axis=0)), rate, push)

@@ -76,7 +76,7 @@ def _workers() -> dict[str, Any]:
         valid = False
     if not valid:
         raise ImageloomError(
-            "train.finetune.strategy is multi_worker, and TF_CONFIG does not say who the workers are",
+            "the strategy is multi_worker, and TF_CONFIG does not say who the workers are",
             'set it for each: {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}',
         )
     return dict(found)

@@ -19,7 +19,7 @@ from imageloom.params import StageParams
 from imageloom.recipes.augment import AugmentParams
 from imageloom.recipes.checkpoints import Checkpoints
 from imageloom.recipes.data import measure
-from imageloom.recipes.distribution import Team
+from imageloom.recipes.distribution import Strategy, Team
 from imageloom.recipes.pixels import Batches
 from imageloom.recipes.schedules import Schedule, momenta, rates
 from imageloom.recipes.standard import smoothed
@@ -33,8 +33,8 @@ class EpochParams(StageParams):
     """How a network is trained, whatever it is."""
 
     epochs: int = Field(default=8, ge=1, description="times that every training picture is looked at, at most")
-    batch_size: int = Field(default=32, ge=1, description="pictures of a step")
-    learning_rate: PositiveFloat = Field(default=0.001, description="the highest, of the last layer")
+    batch_size: int = Field(default=16, ge=1, description="pictures of a step")
+    learning_rate: PositiveFloat = Field(default=0.0002, description="the highest, of the last layer")
     schedule: Schedule = Field(
         default="one_cycle", description="how the rate goes: `one_cycle` up and down, `cosine` down, or `constant`"
     )
@@ -51,6 +51,10 @@ class EpochParams(StageParams):
     )
     patience: int = Field(
         default=4, ge=0, description="epochs without a lower loss on validation after which it ends; 0 never"
+    )
+    strategy: Strategy = Field(
+        default="none",
+        description="`mirrored`: on all processors for graphics; `multi_worker`: on the machines that TF_CONFIG names",
     )
     augment: AugmentParams = Field(default=AugmentParams(), description="how pictures are altered in each epoch")
     seed: int = Field(default=7, ge=0, description="of the order of the pictures, of dropout and of what is altered")
@@ -117,11 +121,19 @@ class Training:
                 [tf.Variable(tf.zeros(one.shape), trainable=False) for one in self._variables] for _ in range(2)
             ]
         self._state = [*self._variables, *net.states, *self._moments[0], *self._moments[1]]
-        self._take_step = tf.function(self._step, reduce_retracing=True)
-        self._answer = tf.function(self._probabilities, reduce_retracing=True)
+        self._take_step = tf.function(self._step, autograph=False, reduce_retracing=True)
+        self._answer = tf.function(self._probabilities, autograph=False, reduce_retracing=True)
 
-    def run(self, batches: Batches, held: Held, checkpoints: Checkpoints) -> list[dict[str, Any]]:
+    def run(
+        self, batches: Batches, held: Held, checkpoints: Checkpoints, tell: Callable[[dict[str, Any]], None]
+    ) -> list[dict[str, Any]]:
         """Trains, and leaves the network as it was after the epoch with the lowest loss on validation.
+
+        Args:
+            batches: The training pictures.
+            held: The validation pictures.
+            checkpoints: What to go on from, and where to keep what was learnt.
+            tell: Called with the row of each epoch.
 
         Returns:
             A row for each epoch, as `data.Fitted` has them.
@@ -142,12 +154,15 @@ class Training:
                     break
                 row = self._epoch(epoch, feed, path, bar)
                 row |= measure(self.probabilities(held.pixels), held.classes, "validation")
+                self._require_number(row["validation_loss"], epoch)  # before it is kept as what was good
                 history.append(row)
-                state = [np.asarray(one) for one in self._state]
+                state = [one.numpy() for one in self._state]
                 if _best(history) == epoch:
                     checkpoints.write_best(state)
                 checkpoints.write(state, history)
-                _tell(self._name, row, params.epochs)
+                _say(self._name, row, params.epochs)
+                if self._team.is_chief:
+                    tell(row)
         best = _best(history)
         if self._team.is_chief:
             self._restore(checkpoints.best())
@@ -162,13 +177,8 @@ class Training:
         """Takes the steps of an epoch; gives the training's part of its row."""
         sums, done = np.zeros(3), epoch * len(path.classes)
         for step in range(epoch * path.each, (epoch + 1) * path.each):
-            told = np.array([float(one) for one in self._take_step(next(feed), path.at(step))])
-            if not np.isfinite(told).all():
-                raise DataError(
-                    f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
-                    f"does what was learnt in {console.counted(epoch, 'epoch')} before",
-                    f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}",
-                )
+            told = self._told(next(feed), path.at(step))
+            self._require_number(told, epoch)
             sums += told[1:]
             bar.update(done + int(sums[2]), note=f"loss {sums[0] / sums[2]:.3f}")
         return {
@@ -177,6 +187,29 @@ class Training:
             "train_loss": sums[0] / sums[2],
             "train_accuracy": sums[1] / sums[2],
         }
+
+    def _require_number(self, loss: Any, epoch: int) -> None:
+        if not np.isfinite(loss).all():
+            raise DataError(
+                f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
+                f"does what was learnt in {console.counted(epoch, 'epoch')} before",
+                f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}",
+            )
+
+    def _told(self, part: Any, pace: Any) -> np.ndarray:
+        """What a step tells, float64[4].
+
+        Raises:
+            DataError: There is not enough memory for it.
+        """
+        tf = graphs.tensorflow()
+        try:
+            return np.array([float(one) for one in self._take_step(part, pace)])
+        except tf.errors.ResourceExhaustedError:
+            raise DataError(
+                f"there is not enough memory to train on {self._params.batch_size} pictures at once",
+                f"lower train.{self._name}.batch_size, or backbone.image_size",
+            ) from None
 
     def _step(self, part: Any, pace: Any) -> tuple[Any, ...]:
         """Takes a step.
@@ -289,7 +322,7 @@ def _has_stopped(history: Sequence[dict[str, Any]], patience: int) -> bool:
     return bool(patience and history) and len(history) - 1 - _best(history) >= patience
 
 
-def _tell(name: str, row: dict[str, Any], epochs: int) -> None:
+def _say(name: str, row: dict[str, Any], epochs: int) -> None:
     console.say(
         f"train: {name}, epoch {row['step']} of {epochs}: loss {row['train_loss']:.3f}, {row['train_accuracy']:.1%} "
         f"right; on validation {row['validation_loss']:.3f}, {row['validation_accuracy']:.1%}"

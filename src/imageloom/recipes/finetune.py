@@ -5,30 +5,35 @@ It begins where the recipe `probe` ends, since a last layer that knows nothing w
 learn more slowly than late ones (Howard and Ruder 2018, arXiv:1801.06146), and pictures are altered anew in each epoch.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from imageloom import files, graphs
+from imageloom import graphs
 from imageloom.backbone_files import About
 from imageloom.errors import ModelError
 from imageloom.network import Network
 from imageloom.recipes import augment, epochs, pixels, probe
-from imageloom.recipes.checkpoints import Checkpoints
+from imageloom.recipes.checkpoints import Checkpoints, digest
 from imageloom.recipes.data import Data
-from imageloom.recipes.distribution import Strategy, Team
+from imageloom.recipes.distribution import Team
 from imageloom.recipes.epochs import EpochParams, Held, Net, Training
 from imageloom.recipes.pixels import Batches, decoded
 from imageloom.recipes.probe import ProbeParams
-from imageloom.recipes.standard import Standard, class_weights
+from imageloom.recipes.standard import Standard, picture_weights
 from imageloom.recipes.workshop import Trained, Workshop
 
-_CODE = (augment, epochs, pixels)  # what a training that goes on must not have changed
+_LEAST_SCALE = 0.2  # of the median
+
+_CODE = (
+    augment.__file__,
+    epochs.__file__,
+    pixels.__file__,
+    __file__,
+)  # what a training that goes on must not have changed
 
 
 class FinetuneParams(EpochParams):
@@ -46,10 +51,6 @@ class FinetuneParams(EpochParams):
     )
     mixed_precision: bool = Field(
         default=True, description="where there is a processor for graphics, float16 wherever it is good enough"
-    )
-    strategy: Strategy = Field(
-        default="none",
-        description="`mirrored`: on all processors for graphics; `multi_worker`: on the machines that TF_CONFIG names",
     )
 
 
@@ -69,23 +70,24 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
     """
     team, about = Team(params.strategy), workshop.pretrained.about
     strategy = team.strategy  # before all else that is done with TensorFlow
-    checkpoints = Checkpoints(workshop.kept, _key(train, validation, params, workshop), team.is_chief)
-    standard = Standard.of(train.features)
+    key = digest((train, validation), params, workshop, _CODE)
+    checkpoints = Checkpoints(workshop.kept, key, team.is_chief)
+    standard = _steady(Standard.of(train.features))
     with strategy.scope():
         layer = _load(workshop.pretrained)
-        net = _net(layer, standard, _start(train, standard, classes), params)
+        net = _net(layer, standard, _start(train, classes), params)
     training = Training(net, "finetune", params, team, _mixed(params))
     spill, size = checkpoints.folder / f"pixels-{team.number}.npy", int(about["image_size"])
     shown = decoded([*train.files, *validation.files], size, workshop.aspect, spill)
     count = len(train.classes)
-    weights = class_weights(train.classes, classes)[train.classes] if params.balanced else np.ones(count)
+    weights = picture_weights(train.classes, train.weights, classes, params.balanced)
     batches = Batches(shown[:count], train.classes, weights.astype(np.float32), params.batch_size, params.seed)
-    history = training.run(batches, Held(shown[count:], validation.classes), checkpoints)
+    history = training.run(batches, Held(shown[count:], validation.classes), checkpoints, partial(workshop.tell, key))
     graphs.save(layer.resolved_object, workshop.target)
     head = standard.fold(net.kernel.numpy().astype(np.float64), net.bias.numpy().astype(np.float64))
     chosen = {"epoch": next(row["step"] for row in history if row["chosen"])}
     told = About(about["module"], size, about["layers"], about["licence"])
-    return Trained(head, told, history, chosen)
+    return Trained(head, told, history, chosen, key)
 
 
 def _load(network: Network) -> Any:
@@ -98,7 +100,7 @@ def _load(network: Network) -> Any:
     import tensorflow_hub as hub
 
     layer = hub.KerasLayer(str(network.saved_model), trainable=True)
-    if not layer.trainable_weights:
+    if not layer.trainable_weights or not callable(layer.resolved_object):
         raise ModelError(
             f"{network.about['module']} has nothing that could be trained further",
             "choose a backbone in TF2 SavedModel format that is fine-tunable, or another recipe",
@@ -106,10 +108,18 @@ def _load(network: Network) -> Any:
     return layer
 
 
-def _start(train: Data, standard: Standard, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _steady(standard: Standard) -> Standard:
+    """With no deviation far below the others.
+
+    A feature that hardly changes from picture to picture may do so when they are altered, and would drown all others.
+    """
+    return Standard(standard.mean, np.maximum(standard.scale, _LEAST_SCALE * np.median(standard.scale)))
+
+
+def _start(train: Data, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias on standardised features, as a probe has them that has seen training pictures only."""
     nothing = Data(train.features[:0], train.classes[:0], train.groups[:0], tuple(view[:0] for view in train.views))
-    head = probe.fit(train, nothing, classes, ProbeParams()).head
+    head, standard = probe.fit(train, nothing, classes, ProbeParams()).head, Standard.of(train.features)
     kernel = head.kernel.astype(np.float64) * standard.scale[:, None]
     return kernel.astype(np.float32), (head.bias + standard.mean @ head.kernel).astype(np.float32)
 
@@ -146,15 +156,3 @@ def _mixed(params: FinetuneParams) -> bool:
     if mixed:
         tf.config.optimizer.set_experimental_options({"auto_mixed_precision": True})
     return mixed
-
-
-def _key(train: Data, validation: Data, params: FinetuneParams, workshop: Workshop) -> str:
-    """Digest of what decides the weights that come out."""
-    pictures = [
-        [file.name, int(number)]
-        for data in (train, validation)
-        for file, number in zip(data.files, data.classes, strict=True)
-    ]
-    code = [files.sha256(Path(str(module.__file__))) for module in _CODE]
-    content = [params.model_dump(), workshop.pretrained.about, workshop.aspect, pictures, code]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -97,6 +97,7 @@ class Batches:
             rows = whole[replica::of]
             return self.pixels[rows], self.classes[rows].astype(np.int64), self.weights[rows], np.int64(len(whole))
 
+        @tf.autograph.experimental.do_not_convert  # it could not, and would warn of it
         def look(part: Any) -> tuple[Any, ...]:
             kinds = (tf.uint8, tf.int64, tf.float32, tf.int64)
             pixels, classes, weights, whole = tf.numpy_function(read, [part], kinds, stateful=False)

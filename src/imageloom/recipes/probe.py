@@ -18,7 +18,7 @@ from imageloom.params import StageParams
 from imageloom.recipes import logistic
 from imageloom.recipes.data import Data, Fitted, measure
 from imageloom.recipes.logistic import Examples, Layer, Stop
-from imageloom.recipes.standard import Standard, class_weights, smoothed
+from imageloom.recipes.standard import Standard, picture_weights, smoothed
 
 _AXES = 512
 
@@ -56,7 +56,8 @@ def fit(train: Data, validation: Data, classes: int, params: ProbeParams) -> Fit
     """
     both = train.joined(validation)
     standard = Standard.of(both.features)
-    whole = _Problem([standard.apply(look) for look in (both.features, *both.views)], both.classes, classes, params)
+    looks = [standard.apply(look) for look in (both.features, *both.views)]
+    whole = _Problem(looks, both.classes, both.weights, classes, params)
     axes = _leading_axes(whole.looks[0])
     fold_of = _folds(both, params)
     leading = whole.on(axes)
@@ -84,12 +85,14 @@ class _Problem:
     Args:
         looks: float32[N, R] each, standardised: the pictures, and other looks at them.
         classes: int[N].
+        weights: float64[N].
         number: K, the number of classes.
         params: Of the recipe.
     """
 
     looks: list[np.ndarray]
     classes: np.ndarray
+    weights: np.ndarray
     number: int
     params: ProbeParams
 
@@ -100,11 +103,11 @@ class _Problem:
     def examples(self, rows: np.ndarray) -> Examples:
         """All looks at some of the pictures; a picture weighs the same, however many there are."""
         classes, count = self.classes[rows], len(self.looks)
-        balance = class_weights(classes, self.number) if self.params.balanced else np.ones(self.number)
+        weights = picture_weights(classes, self.weights[rows], self.number, self.params.balanced)
         return Examples(
             np.concatenate([look[rows] for look in self.looks]),
             np.tile(smoothed(self.number, self.params.label_smoothing)[classes], (count, 1)),
-            np.tile(balance[classes] / count, count).astype(np.float32),
+            np.tile(weights / count, count).astype(np.float32),
         )
 
 

@@ -40,9 +40,22 @@ class Standard:
         return Head(folded.astype(np.float32), (bias - self.mean @ folded).astype(np.float32))
 
 
-def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """float64[K], by which pictures count so that every class weighs the same, and all pictures together N."""
-    return len(labels) / (classes * np.maximum(np.bincount(labels, minlength=classes), 1))
+def picture_weights(labels: np.ndarray, own: np.ndarray, classes: int, balanced: bool) -> np.ndarray:
+    """How much each picture counts, all together N.
+
+    Args:
+        labels: int[N], class numbers.
+        own: float64[N], how much each counts beside others of its class.
+        classes: K.
+        balanced: Whether every class weighs the same.
+
+    Returns:
+        float64[N].
+    """
+    if not balanced:
+        return own * (len(own) / own.sum())
+    sums = np.bincount(labels, own, classes)
+    return own * (len(own) / (classes * np.where(sums > 0, sums, 1)))[labels]
 
 
 def smoothed(classes: int, smoothing: float) -> np.ndarray:

@@ -5,6 +5,7 @@ of the network's files (`backbone_files`) and the features that it gives of the 
 it is as for other recipes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ class Workshop:
         aspect: How pictures become square.
         target: A folder, not there yet, that the SavedModel is to be written to.
         kept: A folder for what a training that is killed goes on from; removed when the classifier is written.
+        tell: To be called with the digest by which the training is known, and a row of its history, after each epoch.
     """
 
     pretrained: Network
     aspect: Aspect
     target: Path
     kept: Path
+    tell: Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +44,11 @@ class Trained:
         about: What backbone.json shall say of the network.
         history: As of `data.Fitted`.
         chosen: What was decided, such as the epoch.
+        training: Digest of all that decides what comes out, by which the training is known.
     """
 
     head: Head
     about: About
     history: list[dict[str, Any]]
     chosen: dict[str, Any]
+    training: str

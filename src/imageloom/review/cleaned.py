@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from imageloom import decisions, files, params, tables
+from imageloom.console import counted
 from imageloom.decisions import Decided, Decision
 from imageloom.errors import DataError
 from imageloom.files import Paths
@@ -47,13 +48,13 @@ def take_in(file: Path, paths: Paths, who: str) -> str:
     if dropped > MOST_DROPPED * with_class:
         hint = "what fastai's list leaves out was deleted there: if this one is of a part of the pictures, add the rest"
         raise DataError(
-            f"{file.name} names {len(labels):,} pictures, and would drop {dropped:,} of {with_class:,}", hint
+            f"{file.name} names {counted(len(labels), 'picture')}, and would drop {dropped:,} of {with_class:,}", hint
         )
     decisions.append(paths.decisions, new)
     kinds = {"labelled": labelled, "dropped": dropped, "kept again": sum(each.decision == "keep" for each in new)}
     kinds["relabelled"] = len(new) - sum(kinds.values())
     told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()) if count) or "nothing new"
-    return f"{file.name}: {len(labels):,} pictures named; {told}; `dvc repro` uses it"
+    return f"{file.name}: {counted(len(labels), 'picture')} named; {told}; `dvc repro` uses it"
 
 
 def give_out(file: Path, paths: Paths) -> str:
@@ -70,7 +71,7 @@ def give_out(file: Path, paths: Paths) -> str:
         if label and not _is_dropped(sha256, decided):
             rows.append((path, label))
     files.write_csv(file, HEADER, sorted(rows))
-    return f"{file}: {len(rows):,} pictures; names are below {paths.raw.relative_to(paths.root)}"
+    return f"{file}: {counted(len(rows), 'picture')}; names are below {paths.raw.relative_to(paths.root)}"
 
 
 def _differences(sha256: str, now: str, labels: Mapping[str, str], decided: Decided) -> Iterator[tuple[str, str]]:

@@ -167,15 +167,13 @@ def _reviews(arguments: argparse.Namespace, alone: bool) -> bool:
 
 
 def _check_hosts(hosts: Sequence[str]) -> None:
-    from imageloom.fetch.netguard import allowance
+    from imageloom.fetch.netguard import AllowanceError, allowance
 
     for host in hosts:
         try:
             allowance(host)
-        except ValueError as fault:
-            raise ImageloomError(
-                f"--allow-host: {host!r} {fault}", "name a host, a host:port or a network such as 10.0.0.0/8"
-            ) from None
+        except AllowanceError as fault:
+            raise ImageloomError(f"--allow-host: {host!r} {fault}", fault.hint) from None
 
 
 def add_token(arguments: argparse.Namespace) -> int:

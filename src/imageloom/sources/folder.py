@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from imageloom.console import warn
+from imageloom.console import counted, warn
 from imageloom.errors import DataError
 from imageloom.fetch.http import Fetched
 from imageloom.params import UNLABELLED
@@ -67,10 +67,8 @@ class Folder(Source):
         files = (entry for entry in (context.root / self.path).iterdir() if not local.is_passed_over(entry.name))
         strays = sorted(file.name for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
         if strays:
-            warn(
-                f"{self._where(context)}: {len(strays):,} pictures in no class's folder are passed over, "
-                f"such as {strays[0]!a}"
-            )
+            count = counted(len(strays), "picture")
+            warn(f"{self._where(context)}: passed over in no class's folder: {count}, such as {strays[0]!a}")
 
     def _in_storage(self, context: Context) -> Iterator[Candidate]:
         for name, address in self._stored(context):

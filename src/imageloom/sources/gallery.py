@@ -114,7 +114,7 @@ class Gallery(Source):
         for name in self.classes(context):
             count = 0
             try:
-                async with aclosing(Walk(self, name, context.where).candidates(self._start_of(name), get)) as walk:
+                async with aclosing(Walk(self, name, context).candidates(self._start_of(name), get)) as walk:
                     async for candidate in walk:
                         yield candidate
                         count += 1
@@ -123,6 +123,7 @@ class Gallery(Source):
                             break
             except DataError as fault:  # one dead page does not keep the other classes from being listed
                 faults[name] = fault
+                context.unread.add(name)
         if faults:
             raise gave_nothing(faults)
 

@@ -98,24 +98,29 @@ def _table(text: Iterable[str], name: str, columns: Mapping[Meaning, str], delim
 
 def _jsonl(text: Iterable[str], name: str, columns: Mapping[Meaning, str]) -> Iterator[Record]:
     rows = found = 0
+    unmet = dict(columns)
     for number, line in enumerate(text, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise DataError(f"{name}:{number}: not JSON: {fault}", "give one JSON object a line") from None
         if isinstance(row, str):
             row = {"url": row}
         if not isinstance(row, dict):
             raise DataError(f"{name}:{number}: neither an object nor an address", "give one JSON object a line")
         rows += 1
+        unmet = {meaning: column for meaning, column in unmet.items() if column not in row}
         record = _record(row, {**_columns(list(row), {}, name), **columns})  # each row has keys of its own
         if "url" in record:
             found += 1
             yield record
     if rows and not found:
         raise DataError(f"{name}: no address under {columns.get('url', 'url')!r}", _naming("url"))
+    if found and unmet:
+        meaning, column = next(iter(unmet.items()))
+        raise DataError(f"{name}: no row has {column!r}", _naming(meaning))
 
 
 def _parquet(file: BinaryIO, name: str, columns: Mapping[Meaning, str]) -> Iterator[Record]:
@@ -162,8 +167,12 @@ def _naming(meaning: str) -> str:
 
 def _record(row: Mapping[str, Any], named: Mapping[Any, str]) -> Record:
     values = {meaning: row.get(column) for meaning, column in named.items()}
-    texts = {meaning: str(value).strip() for meaning, value in values.items() if value is not None}
+    texts = {meaning: _text_of(value).strip() for meaning, value in values.items() if value is not None}
     return {meaning: text for meaning, text in texts.items() if text}
+
+
+def _text_of(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)  # what Parquet calls binary
 
 
 def _again(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from imageloom.console import warn
+from imageloom.errors import ImageloomError
 
 Item = TypeVar("Item")
 
@@ -31,10 +32,29 @@ def is_undecodable(name: str) -> bool:
 
 
 async def in_background(items: Iterator[Item]) -> AsyncIterator[Item]:
-    """The items, each batch of them made in a thread, so that a slow disk or storage does not hold up the fetching."""
-    while batch := await asyncio.to_thread(list, islice(items, BATCH)):
+    """The items, each batch of them made in a thread, so that a slow disk or storage does not hold up the fetching.
+
+    Raises:
+        ImageloomError: What making them raised, after those that came before it.
+    """
+    fault = None
+    while fault is None:
+        batch, fault = await asyncio.to_thread(_some, items)
         for item in batch:
             yield item
+        if not batch and fault is None:
+            return
+    raise fault
+
+
+def _some(items: Iterator[Item]) -> tuple[list[Item], ImageloomError | None]:
+    found: list[Item] = []
+    try:
+        for item in islice(items, BATCH):
+            found.append(item)  # one at a time: what came before a fault is kept
+    except ImageloomError as fault:
+        return found, fault
+    return found, None
 
 
 def place(path: Path, root: Path) -> str:

@@ -89,7 +89,7 @@ def _unpacked(file: BinaryIO, where: str, limit: int, folder: Path, stack: ExitS
 
 def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
-        if not info.is_dir():
+        if info.filename and not info.is_dir():
             yield info.filename.replace("\\", "/"), partial(_read_zipped, archive, info)
 
 
@@ -151,7 +151,7 @@ def _told(where: str) -> Iterator[None]:
     except UnicodeError as fault:
         hint = "set names_encoding to what they are in, such as gbk; else make the archive again"
         raise DataError(f"{where}: names in it cannot be read: {fault}", hint) from None
-    except _FAULTS as fault:
+    except (*_FAULTS, RuntimeError) as fault:  # RuntimeError: a zip of a version that is not known
         raise _damaged(where, str(fault)) from None
 
 

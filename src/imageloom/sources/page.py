@@ -32,7 +32,7 @@ _CALLED = {"x-gbk": "gb18030", "x-sjis": "cp932", "x-x-big5": "big5hkscs", "x-eu
 
 _DECLARED = re.compile(r"<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d{1,9}")  # no site has more pages, and int() refuses thousands of digits
 _THOUSANDS = re.compile(r"(?<=\d)[,.](?=\d{3}(?!\d))")
 
 

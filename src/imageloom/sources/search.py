@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from imageloom.console import warn
 from imageloom.errors import DataError
-from imageloom.fetch.http import Http
+from imageloom.fetch.http import Fetched, Http
 from imageloom.fetch.status import Status
 from imageloom.params import folder_safe
 from imageloom.sources.source import Candidate, Context, GetPage, Source, gave_nothing, known_class
@@ -62,6 +62,19 @@ class Found:
     code: str | None
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A term that is searched for, for a class of one entry of `scrape.sources`."""
+
+    kind: str
+    class_name: str
+    term: str
+    context: Context
+
+    def __str__(self) -> str:
+        return f"{self.context.where} ({self.kind}), class {self.class_name!r}, {self.term!r}"
+
+
 class SearchSource(Source):
     """A search engine, asked for each class; a subclass speaks its language."""
 
@@ -107,8 +120,8 @@ class SearchSource(Source):
             count = 0
             try:
                 for term in self._terms_of(name):
-                    where = f"{context.where} ({self.kind}), class {name!r}, {term!r}"
-                    async with aclosing(self._results(self.query(term), seen, where, get)) as results:
+                    wanted = _Wanted(self.kind, name, term, context)
+                    async with aclosing(self._results(wanted, seen, get)) as results:
                         async for found in results:
                             yield self._candidate(found, name)
                             count += 1
@@ -117,9 +130,11 @@ class SearchSource(Source):
                     if count >= self.max_per_class:
                         break
                 if not count:
-                    raise DataError(f"{context.where} ({self.kind}), class {name!r}: finds nothing", "try other terms")
+                    hint = "try other terms" + (" or more licences" if self.licences else "")
+                    raise DataError(f"{context.where} ({self.kind}), class {name!r}: finds nothing", hint)
             except DataError as fault:  # one class that is not found does not keep the others from being listed
                 faults[name] = fault
+                context.unread.add(name)
         if faults:
             raise gave_nothing(faults)
 
@@ -131,20 +146,22 @@ class SearchSource(Source):
     def _candidate(self, found: Found, name: str) -> Candidate:
         return Candidate(found.url, name, self.kind, found.page, found.title, found.author, found.licence)
 
-    async def _results(self, query: Query, seen: set[str], where: str, get: GetPage) -> AsyncGenerator[Found, None]:
+    async def _results(self, wanted: _Wanted, seen: set[str], get: GetPage) -> AsyncGenerator[Found, None]:
         """What one term finds, page after page; a fault after the first page ends it with a warning."""
-        asked: Query | None = query
+        asked: Query | None = (query := self.query(wanted.term))
         idle = 0
         while asked is not None and idle < IDLE_PAGES:
             try:
-                answer = await self._ask(asked, where, get)
+                answer = await self._ask(asked, wanted, get)
+                shown = self._read(answer, wanted)
             except DataError as fault:
                 if asked is query:
                     raise
                 warn(f"{fault.message}: what it would list from there on is left out")
+                wanted.context.unread.add(wanted.class_name)
                 return
             idle += 1
-            for found in self.found(answer):
+            for found in shown:
                 if found.url in seen:
                     continue
                 seen.add(found.url)
@@ -153,27 +170,44 @@ class SearchSource(Source):
                     yield found
             asked = self.following(answer, asked)
 
-    async def _ask(self, query: Query, where: str, get: GetPage) -> dict[str, Any]:
+    async def _ask(self, query: Query, wanted: _Wanted, get: GetPage) -> dict[str, Any]:
         address = f"{self.base}?{urlencode(query)}"
         fetched = await get(address)
         if fetched.status is Status.RATE_LIMITED:
             hint = "wait, take fewer pictures or classes, or raise scrape.longest_wait and scrape.retries"
-            raise DataError(f"{where}: {self.base} allows no more requests now ({fetched.error})", hint)
+            raise DataError(f"{wanted}: {self.base} allows no more requests now ({fetched.error})", hint)
         if fetched.status is not Status.OK:
-            message = f"{where}: {address} answered {fetched.error or fetched.http_status}"
-            if fetched.status is Status.GONE:
-                raise DataError(message, "check base: it must be the interface's address")
-            raise DataError(message, f"check {self.kind}'s parameters against what the interface allows")
+            what = "answered" if fetched.http_status else "gave no answer:"
+            message = f"{wanted}: {address} {what} {fetched.error or fetched.http_status}"
+            raise DataError(message, self._hint(fetched))
         try:
             answer = json.loads(fetched.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise DataError(f"{where}: {address} answered no JSON object", "check base: it must be the interface")
+            raise DataError(f"{wanted}: {address} answered no JSON object", "check base: it must be the interface")
         if isinstance(answer.get("error"), dict):  # MediaWiki's errors come as HTTP 200
             error = answer["error"]
-            raise DataError(f"{where}: {address}: {error.get('code')}: {error.get('info')}", "see what it says")
+            raise DataError(f"{wanted}: {address}: {error.get('code')}: {error.get('info')}", "see what it says")
         return answer
+
+    def _read(self, answer: dict[str, Any], wanted: _Wanted) -> list[Found]:
+        try:
+            return self.found(answer)
+        except (AttributeError, LookupError, TypeError):  # lists where its documentation has names, and such
+            message = f"{wanted}: {self.base} answered in another shape than {self.kind} does"
+            raise DataError(message, "check base: it must be the interface") from None
+
+    def _hint(self, fetched: Fetched) -> str:
+        """What to do about an answer that is none: only what was refused can be for the parameters."""
+        if fetched.passing:
+            whose = "the service" if fetched.http_status else "this machine's network, or the service,"
+            return f"{whose} is down or busy: crawl again later"
+        if fetched.http_status == 403:
+            return "it refuses who asks, not what: set scrape.contact, as its terms want"
+        if fetched.status is Status.HTTP_ERROR:
+            return f"check {self.kind}'s parameters against what the interface allows"
+        return "check base: it must be the interface's address"
 
 
 def text(value: object) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import Field
@@ -51,11 +51,13 @@ class Context:
         root: The project's folder.
         classes: Names of the classes that `params.yaml` lists; empty where the sources name them.
         where: The source's place in `params.yaml`, such as `scrape.sources.0`, for messages.
+        unread: What the source tells: the classes that it could not list whole, such as by a dead page.
     """
 
     root: Path
     classes: tuple[str, ...]
     where: str
+    unread: set[str] = field(default_factory=set, compare=False)
 
 
 # Fetches a page, by the same client and under the same limits as the pictures.
@@ -103,7 +105,8 @@ class Source(StageParams):
         """Lists addresses, each class's in the source's own order.
 
         Raises:
-            DataError: The source, or all of it for one class, gives nothing.
+            DataError: The source, or all of it for one class, gives nothing: for those that `context.unread` has, or
+                for all where it has none.
         """
         raise NotImplementedError
 

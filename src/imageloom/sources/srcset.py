@@ -6,7 +6,7 @@ from collections.abc import Iterator
 _SPACE = " \t\n\f\r"
 _URL = re.compile(r"[^ \t\n\f\r]+")
 _WIDTH_OR_HEIGHT = re.compile(r"\d+[wh]")
-_DENSITY = re.compile(r"\d*\.?\d+(?:[eE][+-]?\d+)?x")
+_DENSITY = re.compile(r"\d{0,9}\.?\d{1,9}(?:[eE][+-]?\d{1,3})?x")  # bounded: it is tried at every digit
 
 
 def addresses(srcset: str) -> list[str]:

@@ -2,13 +2,13 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from imageloom.console import warn
+from imageloom.console import counted, warn
 from imageloom.errors import DataError
 from imageloom.fetch.http import Fetched
 from imageloom.params import UNLABELLED, nearest
@@ -48,8 +48,10 @@ class Urls(Source):
         """The names in the files' names, or in the column; a class of `params.yaml` without a file is an error."""
         for prefix in self.storage:
             storage.filesystem(prefix, f"{context.where}.storage")
+        lists = self._lists(context)
+        self._refuse_columns_of_none(lists, context)
         found: dict[str, None] = {}
-        for name, path in self._lists(context):
+        for name, path in lists:
             if name is not None:
                 found[name] = None
                 continue
@@ -67,39 +69,74 @@ class Urls(Source):
             yield candidate
 
     def _listing(self, context: Context) -> Iterator[Candidate]:
-        seen: dict[str, set[str]] = {}
-        left_out: Counter[str] = Counter()
         lists = self._lists(context)
-        empty = []
+        seen: dict[str, set[str]] = {}
+        empty, faults = [], []
         for named, path in lists:
-            record = None
-            for record in self._records(path, context):
-                name = named or self._class_of(record, path, context)
-                if named is None and context.classes and name not in (*context.classes, UNLABELLED):
-                    left_out[name] += 1
-                    continue
-                if self.max_per_class is not None:
-                    taken = seen.setdefault(name, set())
-                    if len(taken) >= self.max_per_class and named is not None:
-                        break
-                    if len(taken) >= self.max_per_class or record["url"] in taken:
-                        continue
-                    taken.add(record["url"])
-                yield self._candidate(record, name, path, context)
-            if record is None:
+            count = 0
+            try:
+                for candidate in self._listed_in(path, named, context, seen):
+                    count += 1
+                    if candidate is not None:
+                        yield candidate
+            except DataError as fault:  # one damaged list does not keep the others from being read
+                faults.append(fault)
+                context.unread.update([named] if named else context.classes)
+                continue
+            if not count:
                 empty.append(PurePosixPath(path).name)
         if empty:
             message = f"{self._where(context)}: no address in {', '.join(empty)}"
             if len(empty) == len(lists):
                 raise DataError(message, "write one address a line")
             warn(message)
+        for other in faults[1:]:
+            warn(other.message)
+        if faults:
+            raise faults[0]
+
+    def _listed_in(
+        self, path: str, named: str | None, context: Context, seen: dict[str, set[str]]
+    ) -> Iterator[Candidate | None]:
+        """A candidate for each row of a list, None where that is left out; up to what may be taken of each class.
+
+        Args:
+            path: The list.
+            named: The class in its name, if any.
+            context: What the source is told.
+            seen: The addresses that were taken of each class, where there is a limit.
+        """
+        left_out: Counter[str] = Counter()
+        for record in self._records(path, context):
+            name = named or self._class_of(record, path, context)
+            if named is None and context.classes and name not in (*context.classes, UNLABELLED):
+                left_out[name] += 1
+                yield None
+                continue
+            if self.max_per_class is not None:
+                taken = seen.setdefault(name, set())
+                if len(taken) >= self.max_per_class and named is not None:
+                    return
+                if len(taken) >= self.max_per_class or record["url"] in taken:
+                    continue
+                taken.add(record["url"])
+            yield self._candidate(record, name, path, context)
         if left_out:
             first = next(iter(left_out))
-            hint = nearest(first, context.classes)
-            warn(
-                f"{self._where(context)}: {left_out.total():,} rows of classes that params.yaml does not list are left "
-                f"out, such as {first!r} ({hint})"
-            )
+            rows = counted(left_out.total(), "row")
+            example = f"{first!r} ({nearest(first, context.classes)})"
+            where = self._where(context)
+            warn(f"{where}: left out, of classes that params.yaml does not list: {rows}, such as {example}")
+
+    def _refuse_columns_of_none(self, lists: Sequence[tuple[str | None, str]], context: Context) -> None:
+        """Refuses names of columns that no list can have, which would say nothing."""
+        where = f"{context.where}.columns"
+        if self.columns and all(path.lower().endswith(".txt") for _, path in lists):
+            hint = "leave columns out, or give the list as csv, tsv, jsonl or parquet"
+            raise DataError(f"{where}: a txt has no columns: each of its lines is an address", hint)
+        if "class" in self.columns and all(named for named, _ in lists):
+            hint = "leave class out of columns, or name the one file with such a column as path"
+            raise DataError(f"{where}.class: the lists in {self.path} have their classes in their names", hint)
 
     def _candidate(self, record: Record, name: str, path: str, context: Context) -> Candidate:
         url = record["url"]

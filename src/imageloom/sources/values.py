@@ -5,13 +5,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+# Text to Python and to nobody else; some of them fail on bytes that others replace, or take for ever.
+_NOT_FOR_TEXT = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+
 
 def is_encoding(name: str) -> bool:
     """Whether text can be in an encoding of this name."""
     try:
-        return codecs.lookup(name)._is_text_encoding
-    except LookupError:
+        found = codecs.lookup(name)
+    except (LookupError, ValueError, OSError):  # of names that hold what no name does
         return False
+    return found._is_text_encoding and found.name.replace("_", "-") not in _NOT_FOR_TEXT
 
 
 def _encoding(name: str) -> str:

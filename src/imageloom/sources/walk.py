@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
-from imageloom.console import warn
+from imageloom.console import counted, warn
 from imageloom.errors import DataError
 from imageloom.fetch.http import Fetched
 from imageloom.fetch.status import Status
 from imageloom.sources import srcset
 from imageloom.sources.page import Page, read_page
-from imageloom.sources.source import Candidate, GetPage
+from imageloom.sources.source import Candidate, Context, GetPage
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
@@ -29,12 +29,12 @@ class Walk:
     Args:
         gallery: What to look for.
         class_name: The class.
-        where: The source's place in `params.yaml`, for messages.
+        context: What the gallery is told.
     """
 
     gallery: "Gallery"
     class_name: str
-    where: str
+    context: Context
     _seen_pages: set[str] = field(default_factory=set)
     _seen_links: set[str] = field(default_factory=set)
     _seen_pictures: set[str] = field(default_factory=set)
@@ -71,11 +71,11 @@ class Walk:
                 break
             fetched = await get(address)
             if fetched.status is not Status.OK:
-                self._leave(f"{address} answered {_answer(fetched)}: the pages from there on are not listed")
+                self._break_off(address, fetched)
                 break
             page = read_page(fetched, self.gallery.encoding)
         if self._dead:
-            self._warn(f"{len(self._dead):,} followed links are dead, such as {self._dead[0]}")
+            self._warn(f"dead: {counted(len(self._dead), 'followed link')}, such as {self._dead[0]}")
 
     def _numbered(self, first: Page, start: str) -> Iterator[str] | None:
         """The addresses of the pages after the first, where they are numbered."""
@@ -86,7 +86,7 @@ class Walk:
         if gallery.page_count is not None:
             count = first.number(gallery.page_count)
             if count is None:
-                hint = f"check {self.where}.page_count against the page's source"
+                hint = f"check {self.context.where}.page_count against the page's source"
                 raise self._fault(f"no number of pages under {gallery.page_count!r} on {start}", hint)
         template = gallery.page_address.replace("{class}", quote(self.class_name, safe=""))
         numbers = (gallery.first_page + number * gallery.page_step for number in range(1, count or gallery.max_pages))
@@ -111,6 +111,8 @@ class Walk:
             for link, fetched in zip(some, answers, strict=True):
                 if fetched.status is not Status.OK:
                     self._dead.append(f"{link} ({_answer(fetched)})")
+                    if fetched.passing:  # else what it showed is listed no more
+                        self.context.unread.add(self.class_name)
                     continue
                 async for candidate in self._shown_by(read_page(fetched, self.gallery.encoding), get, depth + 1):
                     yield candidate
@@ -169,27 +171,38 @@ class Walk:
     def _nothing(self, start: str, fetched: Fetched) -> DataError:
         gallery = self.gallery
         if not gallery.follow:
-            hint = f"check {self.where}.item and .attribute against the page's source"
+            hint = f"check {self.context.where}.item and .attribute against the page's source"
             return self._fault(f"{start} answered {_answer(fetched)}, with no {gallery.item!r} on it", hint)
         if not self._seen_links:
-            hint = f"check {self.where}.follow against the page's source"
+            hint = f"check {self.context.where}.follow against the page's source"
             return self._fault(f"{start} answered {_answer(fetched)}, with no {gallery.follow[0]!r} on it", hint)
-        hint = f"check {self.where}.follow, .item and .attribute against the source of such a page"
+        hint = f"check {self.context.where}.follow, .item and .attribute against the source of such a page"
         dead = f"; dead are {len(self._dead):,}, such as {self._dead[0]}" if self._dead else ""
-        links = len(self._seen_links)
-        return self._fault(f"{start} leads to {links:,} pages, with no {gallery.item!r} on any{dead}", hint)
+        pages = counted(len(self._seen_links), "page")
+        return self._fault(f"{start} leads to {pages}, with no {gallery.item!r} on any{dead}", hint)
 
     def _fault(self, message: str, hint: str) -> DataError:
-        return DataError(f"{self.where} ({self.gallery.kind}), class {self.class_name!r}: {message}", hint)
+        return DataError(f"{self.context.where} ({self.gallery.kind}), class {self.class_name!r}: {message}", hint)
+
+    def _break_off(self, address: str, fetched: Fetched) -> None:
+        """Warns of a dead page; where no number of pages was given, one that its server does not have is the end."""
+        is_none = fetched.status in (Status.GONE, Status.HTTP_ERROR) and not fetched.passing
+        if not (is_none and self._is_open_ended):
+            self.context.unread.add(self.class_name)
+            self._warn(f"{address} answered {_answer(fetched)}: the pages from there on are not listed")
+
+    @property
+    def _is_open_ended(self) -> bool:
+        gallery = self.gallery
+        return gallery.page_address is not None and not (gallery.page_count or gallery.pages)
 
     def _leave(self, message: str) -> None:
         """Warns of an early end; where no number of pages was given, that is how a class ends."""
-        gallery = self.gallery
-        if gallery.page_address is None or gallery.page_count or gallery.pages:
+        if not self._is_open_ended:
             self._warn(message)
 
     def _warn(self, message: str) -> None:
-        warn(f"{self.where} ({self.gallery.kind}), class {self.class_name!r}: {message}")
+        warn(f"{self.context.where} ({self.gallery.kind}), class {self.class_name!r}: {message}")
 
 
 def _answer(fetched: Fetched) -> str:

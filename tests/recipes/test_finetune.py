@@ -1,0 +1,282 @@
+"""A backbone of three layers is trained further: better than before, the same again after a kill, by two as by one."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import digits
+import httpx
+import numpy as np
+import pytest
+import yaml
+from once import made_once, run_python
+from ports import free_port
+from projects import Project
+from servers import serving
+
+from imageloom import backbone_files, graphs, network, train
+from imageloom.errors import DataError, ModelError
+from imageloom.evaluate import outcome
+from imageloom.predictor import Predictor
+from imageloom.recipes.augment import AugmentParams, augmented
+from imageloom.recipes.epochs import _has_stopped
+from imageloom.recipes.finetune import by_layer
+
+CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in digits.DIGITS]
+CALM = {"flip": "none", "crop": 0, "contrast": 0.1, "brightness": 0, "colour": 0}
+QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 0.005, "augment": CALM}
+
+# A network of three convolutions with batch normalisation, begun by chance: what it could know, it has yet to learn.
+NETWORK = """
+import sys
+from pathlib import Path
+from imageloom import backbone_files, graphs
+graphs.tensorflow()
+from tf_keras import Input, Model, initializers, layers
+
+flow = images = Input((32, 32, 3))
+for number, filters in enumerate((8, 12, 16)):
+    begin = initializers.HeNormal(seed=number)
+    flow = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, kernel_initializer=begin)(flow)
+    flow = layers.ReLU()(layers.BatchNormalization()(flow))
+model = Model(images, layers.GlobalAveragePooling2D()(flow))
+folder = Path(sys.argv[1])
+graphs.save(graphs.reusable(model), folder / "saved_model")
+backbone_files.complete(folder, backbone_files.About("three layers", 32, "last", "CC0-1.0"))
+"""
+
+
+@pytest.fixture(scope="module")
+def backbone(request) -> Path:
+    """models/backbone/ of NETWORK, kept between runs."""
+    code = NETWORK.encode() + b"".join(Path(module.__file__).read_bytes() for module in (backbone_files, graphs))
+    name = f"three-layers-{hashlib.sha256(code).hexdigest()[:12]}"
+    path = Path(request.config.cache.mkdir("imageloom")) / name
+    return made_once(path, partial(run_python, "-c", NETWORK))
+
+
+def configure(project: Project, **finetune: object) -> None:
+    project.configure(
+        classes=CLASSES,
+        split={"method": "stratified"},
+        embed={"aspect": "stretch"},
+        train={"recipe": "finetune", "finetune": QUICK | finetune},
+        export={"formats": ["float32", "int8"], "max_accuracy_drop": 0.2, "representative": 60},
+        track={},
+    )
+
+
+def command(project: Project) -> list[str]:
+    return [sys.executable, "-m", "imageloom.cli", "train", "-C", str(project.paths.root)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, backbone, empty_mlflow) -> Project:
+    """Trained by a process of its own, with a store of MLflow beside it."""
+    project = Project(tmp_path_factory.mktemp("finetune") / "数字 🔢")
+    configure(project)
+    shutil.copytree(backbone, project.paths.backbone)
+    shutil.copy(empty_mlflow, project.paths.root / "mlflow.db")
+    for spec, number in zip(CLASSES, digits.DIGITS, strict=True):
+        project.add(spec["name"], digits.pictures(number, 32))
+    project.run("embed", "clean", "split")
+    done = subprocess.run(command(project), check=True, capture_output=True, encoding="utf-8")
+    assert done.stderr == ""
+    return project
+
+
+@pytest.fixture
+def copied(trained, tmp_path) -> Project:
+    """As it was before it was trained, and without MLflow."""
+    project = Project(tmp_path / "copy")
+    shutil.copytree(trained.paths.root, project.paths.root, dirs_exist_ok=True)
+    settings = project_sections(project)
+    del settings["track"]
+    project.configure(**settings)
+    shutil.rmtree(project.paths.classifier)
+    return project
+
+
+def project_sections(project: Project) -> dict:
+    return yaml.safe_load(project.paths.params.read_text(encoding="utf-8"))
+
+
+def history(project: Project) -> list[list[str]]:
+    return [line.split(",") for line in (project.paths.reports / "history.csv").read_text().splitlines()]
+
+
+def made(project: Project) -> dict[str, bytes]:
+    """All that the training has written, but for the graph, whose functions TensorFlow numbers as they come."""
+    folder = project.paths.classifier
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != "saved_model.pb")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def test_it_learns_and_says_of_each_epoch_what_it_learnt(trained):
+    rows = history(trained)
+    both = [f"{side}_{what}" for side in ("train", "validation") for what in ("loss", "accuracy")]
+    assert rows[0] == ["step", "learning_rate", *both, "chosen"]
+    assert len(rows) == QUICK["epochs"] + 1
+    assert float(rows[-1][2]) < float(rows[1][2])
+    assert outcome.read(trained.paths).right.mean() >= 0.8
+    before, after = (one.features for one in (network.pretrained(trained.paths), network.of(trained.paths)))
+    name = after.ids()[0]
+    assert not np.allclose(before.read([name]), after.read([name]), rtol=0.05)
+
+
+def test_every_format_and_the_server_answer_as_it_was_evaluated(trained):
+    said = outcome.read(trained.paths)
+    trained.run("evaluate", "export")
+    pictures = [(trained.paths.raw / row["path"]).read_bytes() for row in said.rows]
+    model = Predictor(trained.paths.export)
+    answers = np.array([model.predict(data).probabilities for data in pictures])
+    assert np.allclose(answers, said.probabilities, atol=1e-4)
+    small = Predictor(trained.paths.export, "int8")
+    assert np.mean([small.predict(data).probabilities.argmax() for data in pictures] == said.predicted) > 0.8
+    with serving(trained.paths.export) as (address, _):
+        answer = httpx.post(f"{address}/classify", content=pictures[0], headers={"Content-Type": "image/png"}).json()
+    assert said.classes[said.predicted[0]]["label"] in json.dumps(answer, ensure_ascii=False)
+
+
+def test_epochs_stand_in_mlflow_before_the_result_does(trained):
+    with sqlite3.connect(trained.paths.root / "mlflow.db") as store:
+        losses = dict(store.execute("select step, value from metrics where key = 'epoch/validation_loss'").fetchall())
+        runs = store.execute("select status from runs").fetchall()
+    told = {int(row[0]): float(row[4]) for row in history(trained)[1:]}
+    assert losses == pytest.approx(told)
+    assert runs == [("RUNNING",)]
+
+
+def test_a_training_that_was_killed_goes_on_with_the_same_bytes(copied, trained):
+    kept = train._kept(copied.paths)
+    with subprocess.Popen(command(copied), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 300
+        while not list(kept.glob("*/history.csv")):
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not copied.paths.classifier.exists()
+    done = subprocess.run(command(copied), check=True, capture_output=True, encoding="utf-8")
+    assert "goes on after epoch" in done.stdout
+    assert not kept.exists()
+    assert made(copied) == made(trained)
+
+
+def test_only_the_last_layers_learn_where_no_more_are_asked(copied):
+    settings = project_sections(copied)
+    settings["train"]["finetune"] |= {"layers": 1, "epochs": 1, "strategy": "mirrored"}
+    copied.configure(**settings)
+    copied.run("train")
+    before, after = (variables(one.saved_model) for one in (network.pretrained(copied.paths), network.of(copied.paths)))
+    changed = [not np.array_equal(old, new) for old, new in zip(before, after, strict=True)]
+    assert changed == [False] * 6 + [True] * 3
+
+
+def variables(saved_model: Path) -> list[np.ndarray]:
+    module = graphs.tensorflow().saved_model.load(str(saved_model))
+    return [one.numpy() for one in module.trainable_variables]
+
+
+def test_a_loss_beyond_all_numbers_stops_it_and_keeps_what_was_good(copied):
+    settings = project_sections(copied)
+    settings["train"]["finetune"] |= {"learning_rate": 1e30, "schedule": "constant"}
+    copied.configure(**settings)
+    with pytest.raises(DataError, match="no longer a number in epoch") as raised:
+        copied.run("train")
+    assert "lower train.finetune.learning_rate, which is 1e+30" in raised.value.hint
+    assert not copied.paths.classifier.exists()
+
+
+def test_a_network_without_variables_is_refused(copied, tiles_backbone):
+    shutil.rmtree(copied.paths.backbone)
+    shutil.copytree(tiles_backbone, copied.paths.backbone)
+    shutil.rmtree(copied.paths.features)
+    copied.run("embed")
+    with pytest.raises(ModelError, match="has nothing that could be trained further"):
+        copied.run("train")
+
+
+def test_two_workers_learn_what_one_does(copied, trained):
+    settings = project_sections(copied)
+    settings["train"]["finetune"] |= {"strategy": "multi_worker", "epochs": 4}
+    copied.configure(**settings)
+    workers = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
+    processes = []
+    for index in range(2):
+        told = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        environment = os.environ | {"TF_CONFIG": json.dumps(told)}
+        processes.append(
+            subprocess.Popen(
+                command(copied), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+            )
+        )
+    try:
+        said = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "this worker has done its part" in said[1][0]
+    one, two = ([float(row[4]) for row in history(project)[1:]] for project in (trained, copied))
+    assert two == pytest.approx(one, rel=0.2)
+
+
+def test_who_the_workers_are_must_be_told(copied, monkeypatch, capsys):
+    from imageloom.cli import main
+
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    settings = project_sections(copied)
+    settings["train"]["finetune"]["strategy"] = "multi_worker"
+    copied.configure(**settings)
+    assert main(["train", "-C", str(copied.paths.root)]) == 2
+    assert "TF_CONFIG does not say who the workers are" in capsys.readouterr().err
+
+
+def test_layers_begin_with_their_kernels():
+    class Variable:
+        def __init__(self, *shape: int) -> None:
+            self.shape = shape
+
+    kernel, gamma, beta, dense, bias = Variable(3, 3, 8, 16), Variable(16), Variable(16), Variable(16, 4), Variable(4)
+    assert by_layer([kernel, gamma, beta, dense, bias]) == [[kernel, gamma, beta], [dense, bias]]
+
+
+def test_it_ends_when_validation_gets_no_better():
+    losses = [{"validation_loss": loss} for loss in (0.5, 0.4, 0.45, 0.41)]
+    assert not _has_stopped(losses, 3)
+    assert _has_stopped(losses, 2)
+    assert not _has_stopped(losses, 0)
+
+
+def test_pictures_are_altered_as_asked_and_the_same_for_the_same_seed():
+    tf = graphs.tensorflow()
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+
+    def look(number: int, **params: object) -> np.ndarray:
+        settings = AugmentParams(**{"flip": "none", "crop": 0, "contrast": 0, "brightness": 0, "colour": 0} | params)
+        return np.asarray(augmented(tf.constant(pixels), tf.constant([7, number], tf.int64), settings))
+
+    plain = pixels / np.float32(255)
+    assert np.allclose(look(1), plain, atol=1e-6)
+    mirrored = look(1, flip="horizontal")
+    turned = [np.allclose(new, old[:, ::-1], atol=1e-5) for new, old in zip(mirrored, plain, strict=True)]
+    kept = [np.allclose(new, old, atol=1e-5) for new, old in zip(mirrored, plain, strict=True)]
+    assert 0 < sum(turned) < 8
+    assert sum(turned) + sum(kept) == 8
+    moved = look(1, crop=0.25)
+    assert set(np.unique(np.round(moved * 255))) <= set(range(256))
+    assert np.abs(moved * 255 - np.round(moved * 255)).max() < 1e-2  # by whole pixels: nothing is blurred
+    wild = {"rotation": 20, "zoom": 0.2, "contrast": 0.5, "brightness": 0.3, "colour": 0.2}
+    assert np.array_equal(look(1, **wild), look(1, **wild))
+    assert not np.array_equal(look(1, **wild), look(2, **wild))
+    assert look(1, **wild).min() >= 0
+    assert look(1, **wild).max() <= 1
