@@ -153,7 +153,7 @@ class ModelSlot:
 
     def _warm(self, predictor: Predictor) -> None:
         self._everywhere(lambda: predictor.predict(stored_picture()))
-        threading.Thread(target=memory.gather, name="gather", daemon=True).start()  # a tenth of a second, for nobody
+        threading.Thread(target=memory.gather, name="gather", daemon=True).start()  # nobody waits for it
 
 
 def stored_picture() -> bytes:
