@@ -130,7 +130,8 @@ def doubts() -> list[Figure]:
     small = np.random.default_rng(SEED).permutation(len(rows))[:200]
     cases = {
         "10 % of the demo's labels": (everything, None, (">= 0.55", ">= 0.75")),
-        "10 %, one class only": (everything, [1], ("", "")),
+        "10 %, functional cells only": (everything, [1], ("", "")),
+        "10 %, defective cells only": (everything, [0], ("", "")),
         "10 % of 200 pictures": (small, None, ("", "")),
     }
     figures = []

@@ -237,5 +237,5 @@ def test_the_command_line_passes_everything_on(foreign, tmp_path):
         assert json.loads(run.stdout)[0]["known"] is None
 
 
-def test_every_format_that_litert_does_not_run_has_its_own_predictor():
-    assert set(runtimes._RUN_BY) == {"saved_model", "onnx"}
+def test_every_format_that_litert_does_not_run_alone_has_its_own_predictor():
+    assert set(runtimes._RUN_BY) == {"saved_model", "onnx", "skops"}

@@ -239,6 +239,7 @@ def test_command_says_one_line_and_notes_the_revision(paths: Paths) -> None:
 def test_an_experiment_is_logged_elsewhere_under_a_name_and_with_what_it_cost(paths: Paths) -> None:
     store = paths.root.parent / "the user's" / "mlflow.db"
     store.parent.mkdir()
+    (paths.root / "mlflow.db").rename(store)
     words = ["track", "-C", str(paths.root), "--experiment", "trials", "--name", "卡 a", "--tracking-uri"]
     words += [f"sqlite:///{store}", "--cost"]
     assert cli.main([*words, "training_seconds=12.5"]) == 0
@@ -265,6 +266,7 @@ def test_an_experiment_is_logged_elsewhere_under_a_name_and_with_what_it_cost(pa
     ],
 )
 def test_options_that_cannot_be_logged_are_refused(words: list[str], error: str, paths: Paths, capsys) -> None:
+    (paths.root / "mlflow.db").unlink()
     assert cli.main(["track", "-C", str(paths.root), *words]) == 2
     assert capsys.readouterr().err.startswith(error)
     assert not (paths.root / "mlflow.db").exists()

@@ -72,7 +72,7 @@ def test_a_list_that_cannot_be_right_is_refused(tmp_path, text, message):
 
 
 def test_a_list_in_another_encoding_is_refused(tmp_path):
-    (tmp_path / "weights.csv").write_bytes("file,weight\n猫,1\n".encode("gb18030"))
+    (tmp_path / "weights.csv").write_bytes("file,weight\ncafé,1\n".encode("latin-1"))
     with pytest.raises(DataError, match="cannot read"):
         weights.read(tmp_path / "weights.csv", PICTURES)
 
@@ -95,12 +95,12 @@ def test_weights_keep_classes_balanced_and_their_sum():
 
 
 RECIPES = {
-    "probe": (probe.fit, ProbeParams(c=[0.1])),
-    "head": (dense.fit, HeadParams(epochs=10, learning_rate=0.01)),
-    "svm": (classical.fit, ClassicalParams(method="svm", c=[1])),
-    "tree": (classical.fit, ClassicalParams(method="tree", depths=[3])),
-    "forest": (classical.fit, ClassicalParams(method="forest", leaves=[9], trees=30)),
-    "xgboost": (classical.fit, ClassicalParams(method="xgboost", rounds=[20])),
+    "probe": (probe.fit, ProbeParams(c=[0.1], balanced=False)),
+    "head": (dense.fit, HeadParams(epochs=10, learning_rate=0.01, balanced=False)),
+    "svm": (classical.fit, ClassicalParams(method="svm", c=[1], balanced=False)),
+    "tree": (classical.fit, ClassicalParams(method="tree", depths=[3], balanced=False)),
+    "forest": (classical.fit, ClassicalParams(method="forest", leaves=[9], trees=30, balanced=False)),
+    "xgboost": (classical.fit, ClassicalParams(method="xgboost", rounds=[20], balanced=False)),
 }
 
 
@@ -110,13 +110,9 @@ def test_labels_that_are_doubted_mislead_less_the_less_they_weigh(recipe, tmp_pa
     sides = [blobs(2, [90, 90], 0.5), blobs(2, [30, 30], 0.5, seed=1)]
     test = blobs(2, [200, 200], 0.5, seed=2)
     for side in sides:
-        doubted = np.arange(0, int((side.classes == 0).sum()), 5)  # and two thirds of the other class
-        side.classes[doubted] = 1
-        doubted_others = np.flatnonzero(side.classes == 1)[-int(0.55 * len(side.classes) / 2) :]
-        side.classes[doubted_others] = 0
-        doubt = np.zeros(len(side.classes), bool)
-        doubt[doubted] = doubt[doubted_others] = True
-        object.__setattr__(side, "weights", np.where(doubt, 0.01, 1.0))
+        doubted = np.flatnonzero(side.classes == 1)[: int(0.7 * (side.classes == 1).sum())]
+        side.classes[doubted] = 0  # seven of ten of a class are said to be of the other, by somebody who is not sure
+        object.__setattr__(side, "weights", np.where(np.isin(np.arange(len(side.classes)), doubted), 0.01, 1.0))
     alike = [dataclasses.replace(side, weights=np.full(len(side.classes), 3.0)) for side in sides]
     unsaid = [dataclasses.replace(side, weights=np.empty(0)) for side in sides]
     heads = {name: fit(*pair, 2, params).head for name, pair in (("w", sides), ("a", alike), ("n", unsaid))}
@@ -124,7 +120,7 @@ def test_labels_that_are_doubted_mislead_less_the_less_they_weigh(recipe, tmp_pa
         name: (head.probabilities(test.features).argmax(axis=1) == test.classes).mean() for name, head in heads.items()
     }
     assert right["w"] > 0.9
-    assert right["w"] > right["n"] + 0.1
+    assert right["w"] > right["n"] + 0.2
     assert np.allclose(heads["a"].probabilities(test.features), heads["n"].probabilities(test.features), atol=1e-4)
 
 

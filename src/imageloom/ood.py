@@ -59,7 +59,7 @@ class Detector:
         return cls(
             mean.astype(np.float32),
             np.ascontiguousarray(axes[:, ::-1], np.float32),
-            np.maximum(variances[::-1], least * _ROUNDING).astype(np.float32),
+            np.maximum(variances[::-1], max(least * _ROUNDING, _LEAST)).astype(np.float32),
             np.asarray(max(total - variances.sum(), least), np.float32),
         )
 

@@ -92,6 +92,7 @@ def test_each_check_shows_its_worst_pictures_and_says_how_many_there_are(page):
         assert "more like cold" in shown.locator("#label_issues .picture").first.inner_text()
         assert shown.locator("#outliers .view").count() == 2  # beside the picture that it resembles
         assert shown.locator("#groups .view").count() == 3
+        assert ". Nothing was deleted." in shown.locator(".verdict").inner_text()
         assert "5 of them are shown" in shown.locator("#label_issues .note").inner_text()
         assert "15 of 20" in shown.locator("#effect").inner_text()
         assert shown.locator("#left_out_undecodable").inner_text().count("cannot be shown") == 1

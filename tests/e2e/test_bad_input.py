@@ -111,7 +111,7 @@ def test_pictures_that_are_not_enough(project, left):
         (folders[0] / "1.png").write_bytes(picture("warm", 1))
         for stage in ("scrape", "embed", "clean"):
             assert imageloom(project, stage).returncode == 0
-        assert "class 'warm' has 1 pictures" in refused(project, "split")
+        assert "class 'warm' has 1 picture and" in refused(project, "split")
     else:
         refused(project, "scrape")
     assert not (project / "models/classifier").exists()

@@ -184,7 +184,10 @@ def test_a_dealer_s_lists_become_a_forest_on_grey_pixels_that_answers_in_chinese
     allowed = {"allow_hosts": ["127.0.0.1"], "backoff": 0.01}
     root = copied("excavators", tmp_path / "挖掘机", tiles_backbone, **allowed)
     path = root / "params.yaml"
-    path.write_text(path.read_text(encoding="utf-8").replace("https://dealer.example", site.address), encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace("https://dealer.example", site.address)
+    path.write_text(
+        text.replace("evaluate:\n", "evaluate:\n  worst: 1\n"), encoding="utf-8"
+    )  # each is explained slowly
     metrics = run(root)
     assert metrics["accuracy"] >= 0.6  # by chance: 0.125
     assert sum(metrics["pictures"]["train"].values()) + sum(metrics["pictures"]["validation"].values()) <= 150

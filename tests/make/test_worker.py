@@ -7,21 +7,10 @@ import sys
 import time
 
 import pytest
+from jobs import die, fail, write
 
-from imageloom.errors import DataError, ImageloomError
+from imageloom.errors import ImageloomError
 from imageloom.make.worker import Worker
-
-
-def write(path, text):
-    path.write_text(f"{text} {os.getpid()}")
-
-
-def fail(path):
-    raise DataError(f"no {path}", "look elsewhere")
-
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_it_works_in_another_process_and_its_faults_come_back(tmp_path):

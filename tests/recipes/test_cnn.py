@@ -100,7 +100,7 @@ def test_it_goes_on_where_it_was_killed_with_the_same_result(copied, trained):
     assert not kept.exists()
 
 
-@pytest.mark.parametrize(("units", "normalise", "length"), [(0, True, 16), (24, False, 24)])
+@pytest.mark.parametrize(("units", "normalise", "length"), [(0, True, 32), (24, False, 24)])
 def test_what_it_is_built_of(units, normalise, length):
     params = CnnParams(**SMALL | {"units": units, "normalise": normalise, "grey": True})
     model, again = _model(params), _model(params)

@@ -142,7 +142,7 @@ def test_every_format_and_the_server_answer_as_it_was_evaluated(trained):
     small = Predictor(trained.paths.export, "int8")
     assert np.mean([small.predict(data).probabilities.argmax() for data in pictures] == said.predicted) > 0.8
     with serving(trained.paths.export) as (address, _):
-        answer = httpx.post(f"{address}/classify", content=pictures[0], headers={"Content-Type": "image/png"}).json()
+        answer = httpx.post(f"{address}/classify", files={"upload": ("手.png", pictures[0])}).json()
     assert said.classes[said.predicted[0]]["label"] in json.dumps(answer, ensure_ascii=False)
 
 

@@ -104,7 +104,7 @@ def test_what_was_given_out_is_taken_in_without_a_change_and_holds_what_was_deci
         (["warm/Bild 0 图.png,a/b"], "cleaned.csv:2: the label 'a/b' must not hold '/'"),
         (["warm/Bild 0 图.png,"], "cleaned.csv:2: the label ''"),
         (["warm/Bild 0 图.png,warm", "warm/Bild 0 图.png,cold"], "cleaned.csv:3: one picture is 'warm' and 'cold'"),
-        (["warm/Bild 0 图.png,warm"], "names 1 pictures, and would drop 11 of 12"),
+        (["warm/Bild 0 图.png,warm"], "names 1 picture, and would drop 11 of 12"),
     ],
 )
 def test_a_list_that_does_not_fit_changes_nothing(

@@ -13,6 +13,7 @@ import pytest
 
 from imageloom.serving import server as serving
 from imageloom.serving.gate import Gate
+from imageloom.web.sockets import listen
 
 PATIENCE = 5
 WAITING = 16  # requests that may wait
@@ -49,7 +50,7 @@ class Running:
     def __init__(self) -> None:
         self.app, self.turns = App(), 0
         self.clients: list[socket.socket] = []
-        sockets = serving.listen("127.0.0.1", 0)
+        sockets = listen("127.0.0.1", 0)
         self.port = sockets[0].getsockname()[1]
         self.server = serving.Server(self.app, Gate(1, WAITING), sockets, 2**20)
         turn = self.server._all.turn

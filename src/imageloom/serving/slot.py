@@ -17,6 +17,7 @@ import numpy as np
 from imageloom import images, runtimes
 from imageloom.errors import ImageError, ImageloomError, ModelError
 from imageloom.predictor import Prediction, Predictor
+from imageloom.serving import memory
 from imageloom.serving.cache import Cache
 from imageloom.serving.source import Source
 
@@ -152,6 +153,7 @@ class ModelSlot:
 
     def _warm(self, predictor: Predictor) -> None:
         self._everywhere(lambda: predictor.predict(stored_picture()))
+        threading.Thread(target=memory.gather, name="gather", daemon=True).start()  # nobody waits for it
 
 
 def stored_picture() -> bytes:
