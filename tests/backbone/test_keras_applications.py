@@ -109,6 +109,7 @@ def weights_site(tmp_path, monkeypatch):
 
     monkeypatch.setattr(mobilenet, "BASE_WEIGHT_PATH", f"http://127.0.0.1:{server.server_port}/")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home/.keras").mkdir(parents=True)  # Keras takes a shared folder where there is none
     yield files, asked
     server.shutdown()
     server.server_close()
