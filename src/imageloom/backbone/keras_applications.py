@@ -77,6 +77,8 @@ def _network(application: Callable[..., Any], size: int, pretrained: bool) -> An
         return application(
             include_top=False, weights="imagenet" if pretrained else None, input_shape=(size, size, 3), pooling="avg"
         )
+    except MemoryError:
+        raise
     except Exception as fault:  # urllib, h5py and Keras each raise their own
         reason = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         if not pretrained or reason.startswith("Input size"):
@@ -107,6 +109,8 @@ def _load(network: Any, path: Path) -> None:
             variable.assign(np.full(variable.shape, np.nan, np.float32))
     try:
         network.load_weights(str(path))
+    except MemoryError:
+        raise
     except Exception as fault:  # h5py and Keras each raise their own
         reason = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         raise ModelError(f"the weights in {str(path)!r} do not fit {network.name}: {reason}", hint) from fault
