@@ -92,3 +92,18 @@ def test_what_is_no_picture_has_no_rows(backbone, pixels, tmp_path):
     assert graph.to_bytes() == before
     wanted = answers(backbone, pixels, tmp_path / "backbone.tflite")[:, :3]
     assert answers(before, pixels, tmp_path / "model.tflite") == pytest.approx(wanted, abs=1e-6)
+
+
+def test_numbers_of_resources_leave_the_names_and_nothing_else(backbone, pixels, tmp_path):
+    graph = Graph(backbone)
+    plain = graph.tensor_name(graph.output)
+    for index, name in ((graph.output, f"5776;{plain};12"), (graph.input, "41")):
+        graph.tensor(index).name = name
+    numbered = graph.to_bytes()
+    graph.forget_numbers()
+    assert graph.tensor_name(graph.output) == plain
+    assert graph.tensor_name(graph.input) == f"tensor_{graph.input}"
+    assert graph.to_bytes() != numbered
+    assert np.array_equal(
+        answers(graph.to_bytes(), pixels, tmp_path / "a.tflite"), answers(numbered, pixels, tmp_path / "b.tflite")
+    )

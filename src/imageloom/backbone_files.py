@@ -74,6 +74,7 @@ def _convert(saved_model: Path, target: Path, size: int) -> int:
             "set backbone.image_size to the module's own, or choose another image feature vector",
         ) from fault
     model = Graph(content)
+    model.forget_numbers()
     model.widen()
     target.write_bytes(model.to_bytes())
     engine = Engine(target)

@@ -75,6 +75,16 @@ class Graph:
         name: bytes | str = self.tensor(index).name
         return name if isinstance(name, str) else name.decode()
 
+    def forget_numbers(self) -> None:
+        """Takes out of the tensors' names, which are joined by `;`, the numbers of TensorFlow's resources.
+
+        They count what the process has made before: the same network would have other bytes after a training that went
+        on than after one that was not interrupted.
+        """
+        for index, tensor in enumerate(self._graph.tensors):
+            parts = [part for part in self.tensor_name(index).split(";") if not part.isdigit()]
+            tensor.name = ";".join(parts) or f"tensor_{index}"
+
     def set_range(self, index: int, least: float, most: float) -> None:
         """Notes the numbers between which a tensor's lie, as TensorFlow's quantiser reads them."""
         found = self.schema.QuantizationParametersT()

@@ -1,11 +1,13 @@
 """The gate lets in what can be answered soon, tells the others at once, and always has somebody at the desk."""
 
+import os
+import sys
 import threading
 import time
 
 import pytest
 
-from imageloom.serving.gate import Gate
+from imageloom.serving.gate import NICENESS, Gate
 
 PATIENCE = 5
 
@@ -76,6 +78,17 @@ def test_the_desk_answers_while_all_others_are_busy(gate):
     assert light.answered.wait(PATIENCE)
     assert light.thread == "desk-0"
     assert not light.turned_away
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a process's elsewhere")
+def test_those_that_predict_give_way_to_those_that_read_and_to_the_desk(gate):
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    found: list[int] = []
+    gate.in_every_thread(lambda: found.append(niceness()))
+    gate._desk.in_every_thread(lambda: found.append(niceness()))
+    assert found == [niceness() + NICENESS, niceness() + NICENESS, niceness()]
 
 
 def test_who_has_hung_up_makes_room(gate):

@@ -50,8 +50,8 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=_count,
         metavar="N",
-        help="pictures that a process predicts at a time (default: one more than its share of the cores, of which "
-        f"there are {cores()} here)",
+        help="pictures that a process predicts at a time (default: its share of the cores, of which there are "
+        f"{cores()} here)",
     )
     group.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="processes; for many cores (default: %(default)s)"
@@ -97,8 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.add_token:
         return settings.add_token(arguments)
-    # One thread more than cores: it has something to do while another waits for Python's lock (make bench-serve).
-    arguments.threads = arguments.threads or cores() // arguments.workers + 1
+    arguments.threads = arguments.threads or max(1, cores() // arguments.workers)
     logging.getLogger("waitress").setLevel(logging.ERROR)  # that connections wait is told by /metrics
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture is told to who sent it
     wanted = settings.of(arguments)  # what cannot be is told before anything begins, and once
