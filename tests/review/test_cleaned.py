@@ -102,6 +102,7 @@ def test_what_was_given_out_is_taken_in_without_a_change_and_holds_what_was_deci
         (["warm/none.png,warm"], "cleaned.csv:2: no picture called 'warm/none.png'"),
         ([",warm"], "cleaned.csv:2: no picture called ''"),
         (["warm/Bild 0 图.png,a/b"], "cleaned.csv:2: the label 'a/b' must not hold '/'"),
+        (["warm/Bild 0 图.png,wram"], "cleaned.csv:2: no class 'wram' in params.yaml"),
         (["warm/Bild 0 图.png,"], "cleaned.csv:2: the label ''"),
         (["warm/Bild 0 图.png,warm", "warm/Bild 0 图.png,cold"], "cleaned.csv:3: one picture is 'warm' and 'cold'"),
         (["warm/Bild 0 图.png,warm"], "names 1 picture, and would drop 11 of 12"),

@@ -140,6 +140,7 @@ WRONG = [
     {"decision": "relabel", "to": "x" * 201},
     {"decision": "relabel", "to": 7},
     {"decision": "undo", "from": "everything"},
+    {"decision": "drop", "from": "\ud800"},
     "drop",
 ]
 
@@ -272,6 +273,7 @@ def test_those_who_do_not_know_the_token_see_nothing_and_can_do_nothing(desk):
         wanted = {"sha256": name, "decision": "drop", "from": "warm"}
         assert client.decide("losses", wanted)[0] == 401
         assert client.ask("/session", {"token": "another token of some length"})[0].status == 401
+        assert client.ask("/session", {"token": "\ud800"})[0].status == 400
         reply, body = client.ask("/?token=another%20token%20of%20some%20length")
         assert not reply.getheader("Set-Cookie")
         reply, body = client.ask("/session", {"token": token})

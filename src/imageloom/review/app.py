@@ -1,6 +1,7 @@
 """The review page over HTTP, as a WSGI application."""
 
 import getpass
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import resources
@@ -238,7 +239,8 @@ def _body() -> dict[str, Any]:
         raise RequestError(415, "send JSON")
     try:
         content = request.json
-    except HTTPResponse:  # Bottle's answer to what is no JSON
+        json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair cannot be written down
+    except (HTTPResponse, RecursionError, UnicodeEncodeError):  # the first is Bottle's answer to what is no JSON
         content = None
     if not isinstance(content, dict):
         raise RequestError(400, "the body must be a JSON object")

@@ -94,7 +94,9 @@ def _is_dropped(sha256: str, decided: Decided) -> bool:
 def _labels(file: Path, paths: Paths) -> dict[str, str]:
     """The class of each picture that the list names."""
     places = _places(paths)
-    classes = {spec.label: spec.name for spec in params.load_classes(paths.params)}
+    specs = params.load_classes(paths.params)
+    classes = {spec.label: spec.name for spec in specs}
+    names = [spec.name for spec in specs]
     found: dict[str, str] = {}
     for line, name, label in _rows(file):
         shas = _meant(name, places)
@@ -107,6 +109,9 @@ def _labels(file: Path, paths: Paths) -> dict[str, str]:
             class_name = classes.get(label) or folder_safe(label)
         except ValueError as fault:
             raise DataError(f"{file.name}:{line}: the label {label!r} {fault}", "mend the line") from None
+        if names and class_name not in names:
+            hint = f"{params.nearest(class_name, names)} (or add it to `classes`)"
+            raise DataError(f"{file.name}:{line}: no class {class_name!r} in params.yaml", hint)
         if found.setdefault(sha256, class_name) != class_name:
             message = f"{file.name}:{line}: one picture is {found[sha256]!r} and {class_name!r}"
             raise DataError(message, "copies of one picture must have one label")
