@@ -178,17 +178,31 @@ def _check(found: Any) -> None:
     """
     if not isinstance(found, dict) or found.keys() - {"clusters"} != {"model", "pictures", "classes", "temperature"}:
         raise ValueError("it does not hold what a classifier is made of")
-    clusters = found.get("clusters")
-    if clusters is not None and np.shape(clusters)[1:] != (found["classes"],):
-        raise ValueError("its clusters are of other classes")
     if not (isinstance(found["classes"], int) and found["pictures"] > 0 and found["temperature"] > 0):
         raise ValueError("its numbers are none of a classifier")
     if not (hasattr(found["model"], "predict") and hasattr(found["model"], "n_features_in_")):
         raise ValueError("it holds no model")
     model = found["model"].steps[-1][1] if hasattr(found["model"], "steps") else found["model"]
+    clusters = found.get("clusters")
+    if clusters is not None and np.shape(clusters) != (len(model.cluster_centers_), found["classes"]):
+        raise ValueError("its clusters are others than are told of")
+    if hasattr(model, "support_vectors_"):
+        _check_support_vectors(model, found["classes"])
     for tree in [model, *getattr(model, "estimators_", ())]:
         if hasattr(tree, "tree_"):
             _check_tree(tree.tree_)
+
+
+def _check_support_vectors(model: Any, classes: int) -> None:
+    """What libsvm follows unasked is as long as it must be, for K classes and V support vectors.
+
+    Raises:
+        ValueError: It is not.
+    """
+    vectors, pairs = len(model.support_vectors_), classes * (classes - 1) // 2
+    shapes = [model._dual_coef_.shape, model._intercept_.shape, model._n_support.shape]
+    if shapes != [(classes - 1, vectors), (pairs,), (classes,)] or model._n_support.sum() != vectors:
+        raise ValueError("its support vectors do not fit together")
 
 
 def _check_tree(tree: Any) -> None:

@@ -348,6 +348,19 @@ def test_a_tree_that_leads_out_of_memory_is_refused(saved, field):
         Estimator.load(saved)
 
 
+@pytest.mark.parametrize("field", ["_dual_coef_", "_intercept_", "_n_support"])
+def test_support_vectors_that_do_not_fit_together_are_refused(tmp_path, field):
+    train, validation = blobs(3, [20] * 3, 1), blobs(3, [5] * 3, 1, seed=1)
+    head = fit(train, validation, 3, ClassicalParams(method="svm", c=[1])).head
+    head.save(tmp_path / "whole")
+    Estimator.load(tmp_path / "whole")
+    vectors = head.model[-1]
+    setattr(vectors, field, getattr(vectors, field)[..., :-1])
+    head.save(tmp_path / "cut")
+    with pytest.raises(ModelError, match="do not fit together"):
+        Estimator.load(tmp_path / "cut")
+
+
 @pytest.mark.parametrize("change", [{"more": 1}, {"clusters": np.ones((3, 9))}, {"pictures": 0}, {"model": "none"}])
 def test_a_file_that_holds_something_else_is_damaged(saved, change):
     held = vars(Estimator.load(saved))

@@ -61,7 +61,7 @@ def link(encoded: Sequence[bytes], near: Neighbours, crawls: np.ndarray, thresho
     by_features = np.stack(np.broadcast_arrays(np.arange(len(encoded))[:, None], near.rows), axis=-1).reshape(-1, 2)
     by_prints = neighbours.alike(known.forms[0], known.forms, _PROPOSED, crawls)
     proposed = neighbours.distinct(np.concatenate([by_features, by_prints]))
-    proposed = proposed[known.differences(proposed) <= _FAR]
+    proposed = proposed[_in_blocks(known.differences, proposed) <= _FAR]
     agreements = known.agreements(proposed, threshold)
     linked = agreements >= threshold
     return Links(proposed[linked], agreements[linked])

@@ -155,7 +155,8 @@ def _estimator(model: Any, train: Data, classes: int) -> Estimator:
     if hasattr(model, "predict_proba") or hasattr(model, "decision_function"):
         return Estimator(model, len(train.classes), classes)
     found = model.predict(train.features)
-    counts = np.zeros((int(found.max()) + 1, classes))
+    centres = (model[-1] if hasattr(model, "steps") else model).cluster_centers_
+    counts = np.zeros((len(centres), classes))
     np.add.at(counts, (found, train.classes), 1)
     return Estimator(model, len(train.classes), classes, counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
