@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,8 +40,9 @@ class Made:
 
     def add(self, name: str, numbers: range, hue: str) -> None:
         (self.pictures / name).mkdir(parents=True, exist_ok=True)
+        others = 10_000 * list(EACH).index(name)  # a warm and a cold one of one seed are one picture in two tints
         for number in numbers:
-            (self.pictures / name / f"{number} 图.png").write_bytes(picture(hue, number))
+            (self.pictures / name / f"{number} 图.png").write_bytes(picture(hue, others + number))
 
     def digests(self) -> dict[str, str]:
         out = self.root / "out"
@@ -64,7 +66,7 @@ def made(tmp_path_factory, tiles_module) -> Made:
     made = Made(tmp_path_factory.mktemp("make"), tiles_module)
     for name, hue in EACH.items():
         made.add(name, range(30), hue)
-    (made.pictures / "cold" / "again.png").write_bytes(picture("cold", 0))
+    shutil.copy(made.pictures / "cold" / "0 图.png", made.pictures / "cold" / "again.png")
     (made.pictures / "cold" / "readme.txt").write_text("no picture")
     made.model.mkdir(parents=True)
     (made.model / "mine.txt").write_text("mine")

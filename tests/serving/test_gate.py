@@ -91,6 +91,18 @@ def test_those_that_predict_give_way_to_those_that_read_and_to_the_desk(gate):
     assert found == [niceness() + NICENESS, niceness() + NICENESS, niceness()]
 
 
+def test_where_the_system_forbids_to_give_way_requests_are_answered_all_the_same(monkeypatch):
+    def forbidden(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", forbidden)
+    gate, task = Gate(1), Task()
+    task.let.set()
+    gate.add_task(task)
+    assert task.answered.wait(PATIENCE)
+    gate.shutdown(timeout=0)
+
+
 def test_who_has_hung_up_makes_room(gate):
     inside = fill(gate)
     inside[3].connected = False

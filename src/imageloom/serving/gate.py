@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 # How many requests may wait for each thread that answers. At 10 ms a picture the last of them waits 0.2 s.
@@ -182,7 +183,8 @@ class _Lane:
         has_worked = 0
         if self._niceness and sys.platform == "linux":  # elsewhere it is the whole process's
             own = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + self._niceness)
+            with suppress(OSError):  # a sandbox may forbid it; without it refusals are a little later
+                os.setpriority(os.PRIO_PROCESS, own, os.getpriority(os.PRIO_PROCESS, own) + self._niceness)
         while True:
             with self._ready:
                 self._active -= has_worked
