@@ -390,9 +390,12 @@ def test_a_loss_of_more_than_is_allowed_fails_whether_chance_may_bring_it_or_not
         check.require_accurate("int8", measure(500, lost=50, won=10), 0.01)
     with pytest.raises(ModelError, match=r"2\.5% less .* \(by chance as much with p = 0\.077\)"):
         check.require_accurate("int8", measure(200, lost=15, won=10) + measure(200, lost=10, won=5), 0.01)
-    check.require_accurate("int8", measure(20, lost=1, won=0), 0.01)
-    with pytest.raises(ModelError, match=r"10\.0% less"):
-        check.require_accurate("int8", measure(20, lost=2, won=0), 0.01)
+    check.require_accurate("int8", measure(48, lost=4, won=0), 0.01)
+    with pytest.raises(ModelError, match=r"10\.4% less .* p = 0\.031"):
+        check.require_accurate("int8", measure(48, lost=5, won=0), 0.01)
+    check.require_accurate("int8", measure(399, lost=9, won=3), 0.01)
+    with pytest.raises(ModelError, match=r"1\.5% less"):
+        check.require_accurate("int8", measure(400, lost=9, won=3), 0.01)
     check.require_accurate("int8", measure(500, lost=55, won=50), 0.01)
     with pytest.raises(ModelError, match=r"1\.2% less"):
         check.require_accurate("int8", measure(500, lost=56, won=50), 0.01)
