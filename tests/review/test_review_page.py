@@ -232,7 +232,7 @@ def test_decision_is_found_and_taken_back_later(page, desk):
     assert [one[1] for one in desk.decided()] == ["drop", "keep"]
 
 
-def test_neighbours_are_shown_where_there_are_features(page, desk):
+def test_neighbours_are_shown_where_there_are_features(browser, desk):
     import numpy as np
 
     from imageloom.features import FeatureStore
@@ -241,14 +241,15 @@ def test_neighbours_are_shown_where_there_are_features(page, desk):
     ids = [row["sha256"] for row in desk.project.rows]
     vectors = np.random.default_rng(0).random((len(ids), 8), dtype=np.float32)
     store.append(zip(ids, vectors, strict=True), 8)
-    go(page, "losses")
-    expect(page.locator("#alike img")).to_have_count(8)
-    page.locator("#alike button").first.click()
-    expect(page.locator("#large")).to_be_visible()
-    expect(page.locator("#large p")).to_contain_text("similarity")
-    page.keyboard.press("d")  # what is behind a dialog is not decided about
-    page.keyboard.press("Escape")
-    assert not desk.paths.decisions.exists() or desk.decided() == []
+    with reviewing(desk.paths.root) as (address, _), opened(browser, address) as page:
+        go(page, "losses")
+        expect(page.locator("#alike img")).to_have_count(8)
+        page.locator("#alike button").first.click()
+        expect(page.locator("#large")).to_be_visible()
+        expect(page.locator("#large p")).to_contain_text("similarity")
+        page.keyboard.press("d")  # what is behind a dialog is not decided about
+        page.keyboard.press("Escape")
+        assert not desk.paths.decisions.exists() or desk.decided() == []
 
 
 def test_name_of_who_decides_is_asked_once_and_written(page, desk):
