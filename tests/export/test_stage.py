@@ -60,7 +60,9 @@ def held_out(exported) -> tuple[list[bytes], np.ndarray]:
         row for row in tables.read(exported.paths.split, tables.SPLIT, "split").to_pylist() if row["side"] == "test"
     ]
     about = json.loads((exported.paths.classifier / "classifier.json").read_text())
-    head = Head.load(exported.paths.classifier / "head.npz").tempered(about["calibration"]["temperature"])
+    temperature = about["calibration"]["temperature"]
+    assert temperature != 1  # or it would not show that an export forgets it
+    head = Head.load(exported.paths.classifier / "head.npz").tempered(temperature)
     expected = head.probabilities(FeatureStore(exported.paths.features).read([row["id"] for row in rows]))
     return [(exported.paths.raw / row["path"]).read_bytes() for row in rows], expected
 

@@ -39,6 +39,14 @@ def test_the_log_loss_of_validation_never_gets_worse(number):
         assert log_loss(probabilities, actual, found) <= log_loss(probabilities, actual, 1) + 1e-9
 
 
+@pytest.mark.parametrize("number", [500, 2000])
+def test_what_is_as_sure_as_it_is_right_stays_as_it_is(number):
+    found = [temperature(*drawn(number, 1, seed)) for seed in range(40)]
+    assert sum(one == 1 for one in found) >= 34  # chance asks for another one time in twenty
+    # What is too sure by a fifth is not let off, by as many pictures.
+    assert all(temperature(*drawn(number, 1.5, seed)) > 1.2 for seed in range(40))
+
+
 def test_a_few_right_answers_do_not_make_it_certain():
     probabilities = softmax(np.array([[2.0, 0], [0, 2], [1.5, 0], [0, 3], [2, 0], [0, 1.5]]))
     assert 0.3 < temperature(probabilities, np.array([0, 1, 0, 1, 0, 1])) < 1
