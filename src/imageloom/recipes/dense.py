@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from imageloom.errors import DataError
 from imageloom.params import StageParams
-from imageloom.recipes.data import Data, Fitted, measure
+from imageloom.recipes.data import Data, Fitted, best_row, measure, with_choice
 from imageloom.recipes.head import Head
 from imageloom.recipes.schedules import Schedule, momenta, rates
 from imageloom.recipes.standard import Standard, picture_weights, smoothed
@@ -90,9 +90,9 @@ def fit(train: Data, validation: Data, classes: int, params: HeadParams) -> Fitt
             heads.append(standard.fold(step.kernel.astype(np.float64), step.bias.astype(np.float64)))
             row = {"step": number // each, "learning_rate": float(path[number - 1])}
             history.append(row | _measured(heads[-1], train, "train") | _measured(heads[-1], validation, "validation"))
-    best = min(range(len(history)), key=lambda row: history[row]["validation_loss"])
-    rows = [entry | {"chosen": row == best} for row, entry in enumerate(history)]
-    return Fitted(heads[best], heads[best].probabilities(validation.features), rows, {"epoch": best + 1})
+    best = best_row(history)
+    fresh = heads[best].probabilities(validation.features)
+    return Fitted(heads[best], fresh, with_choice(history), {"epoch": best + 1})
 
 
 def _measured(head: Head, data: Data, side: str) -> dict[str, float]:

@@ -18,7 +18,7 @@ from imageloom.errors import DataError
 from imageloom.params import StageParams
 from imageloom.recipes.augment import AugmentParams
 from imageloom.recipes.checkpoints import Checkpoints
-from imageloom.recipes.data import measure
+from imageloom.recipes.data import best_row, measure, with_choice
 from imageloom.recipes.distribution import Strategy, Team
 from imageloom.recipes.pixels import Batches
 from imageloom.recipes.schedules import Schedule, momenta, rates
@@ -157,16 +157,15 @@ class Training:
                 self._require_number(row["validation_loss"], epoch)  # before it is kept as what was good
                 history.append(row)
                 state = [one.numpy() for one in self._state]
-                if _best(history) == epoch:
+                if best_row(history) == epoch:
                     checkpoints.write_best(state)
                 checkpoints.write(state, history)
                 _say(self._name, row, params.epochs)
                 if self._team.is_chief:
                     tell(row)
-        best = _best(history)
         if self._team.is_chief:
             self._restore(checkpoints.best())
-        return [row | {"chosen": place == best} for place, row in enumerate(history)]
+        return with_choice(history)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """What the network says of pictures uint8[N, S, S, 3]: float32[N, K]."""
@@ -314,12 +313,8 @@ def _adam(variable: Any, mean: Any, square: Any, slope: Any, pace: Any, own: tup
     variable.assign_sub(rate * factor * (way + decay * variable))
 
 
-def _best(history: Sequence[dict[str, Any]]) -> int:
-    return min(range(len(history)), key=lambda row: history[row]["validation_loss"])
-
-
 def _has_stopped(history: Sequence[dict[str, Any]], patience: int) -> bool:
-    return bool(patience and history) and len(history) - 1 - _best(history) >= patience
+    return bool(patience and history) and len(history) - 1 - best_row(history) >= patience
 
 
 def _say(name: str, row: dict[str, Any], epochs: int) -> None:

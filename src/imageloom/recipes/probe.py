@@ -16,7 +16,7 @@ from pydantic import Field, PositiveFloat
 from imageloom.engine import cores, map_ordered
 from imageloom.params import StageParams
 from imageloom.recipes import logistic
-from imageloom.recipes.data import Data, Fitted, measure
+from imageloom.recipes.data import Data, Fitted, measure, with_choice
 from imageloom.recipes.logistic import Examples, Layer, Stop
 from imageloom.recipes.standard import Standard, picture_weights, smoothed
 
@@ -147,8 +147,7 @@ def _choose(folds: list[_Fold]) -> list[dict[str, Any]]:
         losses = [row["validation_loss"] for row in history]
         if len(losses) > 2 and losses[-3] < losses[-2] < losses[-1]:
             break
-    best = losses.index(min(losses))
-    return [row | {"chosen": place == best} for place, row in enumerate(history)]
+    return with_choice(history)
 
 
 def _answers(folds: list[_Fold], strength: float) -> tuple[np.ndarray, np.ndarray]:
