@@ -7,7 +7,7 @@ then a list of arrays, from which a training that was killed goes on as if nothi
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,21 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from imageloom import console, graphs
 from imageloom.errors import DataError
 from imageloom.params import StageParams
+from imageloom.recipes import augment, pixels
 from imageloom.recipes.augment import AugmentParams
-from imageloom.recipes.checkpoints import Checkpoints
-from imageloom.recipes.data import best_row, measure, with_choice
+from imageloom.recipes.checkpoints import Checkpoints, digest
+from imageloom.recipes.data import Data, best_row, measure, with_choice
 from imageloom.recipes.distribution import Strategy, Team
-from imageloom.recipes.pixels import Batches
+from imageloom.recipes.pixels import Batches, decoded
 from imageloom.recipes.schedules import Schedule, momenta, rates
-from imageloom.recipes.standard import smoothed
+from imageloom.recipes.standard import picture_weights, smoothed
+from imageloom.recipes.workshop import Workshop
 
 _SQUARES_DECAY, _EPSILON = 0.999, 1e-7  # of Adam
 _PREDICTED_TOGETHER = 32  # pictures
 _LOSS_SCALE = 256.0  # with float16, where small gradients would be lost
+
+_CODE = (augment.__file__, pixels.__file__, __file__)  # what a training that goes on must not have changed
 
 
 class EpochParams(StageParams):
@@ -88,7 +92,7 @@ class Net:
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class _Held:
     """The validation pictures.
 
     Args:
@@ -125,22 +129,38 @@ class Training:
         self._answer = tf.function(self._probabilities, autograph=False, reduce_retracing=True)
 
     def run(
-        self, batches: Batches, held: Held, checkpoints: Checkpoints, tell: Callable[[dict[str, Any]], None]
-    ) -> list[dict[str, Any]]:
+        self, sides: tuple[Data, Data], size: int, workshop: Workshop, recipe: str
+    ) -> tuple[list[dict[str, Any]], str]:
         """Trains, and leaves the network as it was after the epoch with the lowest loss on validation.
 
         Args:
-            batches: The training pictures.
-            held: The validation pictures.
-            checkpoints: What to go on from, and where to keep what was learnt.
-            tell: Called with the row of each epoch.
+            sides: Training and validation pictures, with files.
+            size: Side of the pictures that the network takes, in pixels.
+            workshop: Where.
+            recipe: The recipe's own code, a file that a training which goes on must find unchanged.
 
         Returns:
-            A row for each epoch, as `data.Fitted` has them.
+            A row for each epoch, as `data.Fitted` has them, and the digest by which the training is known.
 
         Raises:
-            DataError: The loss has grown beyond all numbers; the last good checkpoint stays.
+            DataError: A picture cannot be read, or the loss has grown beyond all numbers; the last good checkpoint
+                stays.
         """
+        (train, validation), params, team = sides, self._params, self._team
+        key = digest(sides, params, workshop, (*_CODE, recipe))
+        checkpoints = Checkpoints(workshop.kept, key, team.is_chief)
+        spill = checkpoints.folder / f"pixels-{team.number}.npy"
+        shown = decoded([*train.files, *validation.files], size, workshop.aspect, spill)
+        classes, count = int(self._net.bias.shape[0]), len(train.classes)
+        weights = picture_weights(train.classes, train.weights, classes, params.balanced).astype(np.float32)
+        batches = Batches(shown[:count], train.classes, weights, params.batch_size, params.seed)
+        held = _Held(shown[count:], validation.classes)
+        return self._history(batches, held, checkpoints, partial(workshop.tell, key)), key
+
+    def _history(
+        self, batches: Batches, held: _Held, checkpoints: Checkpoints, tell: Callable[[dict[str, Any]], None]
+    ) -> list[dict[str, Any]]:
+        """Trains epoch by epoch, on from the last checkpoint; `tell` is called with the row of each."""
         params, path = self._params, _Path.of(self._params, batches)
         kept, history = checkpoints.read()
         if kept:
