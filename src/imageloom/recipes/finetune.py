@@ -59,14 +59,15 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
         DataError: The loss has grown beyond all numbers, or a picture cannot be read.
     """
     team, about = Team(params.strategy), workshop.pretrained.about
-    standard = _steady(Standard.of(train.features))
+    standard = Standard.of(train.features)
+    steady = _steady(standard)
     with team.strategy.scope():  # before all else that is done with TensorFlow
         layer = _load(workshop.pretrained)
-        net = _net(layer, standard, _start(train, classes), params)
+        net = _net(layer, steady, _start(train, standard, classes), params)
     training, size = Training(net, "finetune", params, team, _mixed(params)), int(about["image_size"])
     history, key = training.run((train, validation), size, workshop, __file__)
     graphs.save(layer.resolved_object, workshop.target)
-    head = standard.fold(net.kernel.numpy().astype(np.float64), net.bias.numpy().astype(np.float64))
+    head = steady.fold(net.kernel.numpy().astype(np.float64), net.bias.numpy().astype(np.float64))
     return Trained(head, About(about["module"], size, about["layers"], about["licence"]), history, key)
 
 
@@ -96,10 +97,10 @@ def _steady(standard: Standard) -> Standard:
     return Standard(standard.mean, np.maximum(standard.scale, _LEAST_SCALE * np.median(standard.scale)))
 
 
-def _start(train: Data, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _start(train: Data, standard: Standard, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias on standardised features, as a probe has them that has seen training pictures only."""
     nothing = Data(train.features[:0], train.classes[:0], train.groups[:0], tuple(view[:0] for view in train.views))
-    head, standard = probe.fit(train, nothing, classes, ProbeParams()).head, Standard.of(train.features)
+    head = probe.fit(train, nothing, classes, ProbeParams()).head
     kernel = head.kernel.astype(np.float64) * standard.scale[:, None]
     return kernel.astype(np.float32), (head.bias + standard.mean @ head.kernel).astype(np.float32)
 
