@@ -50,7 +50,7 @@ for number, filters in enumerate((8, 12, 16)):
 model = Model(images, layers.GlobalAveragePooling2D()(flow))
 folder = Path(sys.argv[1])
 graphs.save(graphs.reusable(model), folder / "saved_model")
-backbone_files.complete(folder, backbone_files.About("three layers", 32, "last", "CC0-1.0"))
+backbone_files.complete(folder, backbone_files.About("three layers", 32, "last", "CC0-1.0", "none"))
 """
 
 
@@ -134,6 +134,12 @@ def test_it_learns_and_says_of_each_epoch_what_it_learnt(trained):
     before, after = (one.features for one in (network.pretrained(trained.paths), network.of(trained.paths)))
     name = after.ids()[0]
     assert not np.allclose(before.read([name]), after.read([name]), rtol=0.05)
+
+
+def test_it_tells_what_network_it_was_and_by_which_weights(trained):
+    before, after = (one.about for one in (network.pretrained(trained.paths), network.of(trained.paths)))
+    assert before["weights"] == "none"
+    assert {key for key in before if before[key] != after[key]} == {"sha256"}
 
 
 def test_every_format_and_the_server_answer_as_it_was_evaluated(trained):

@@ -68,7 +68,8 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
     history, key = training.run((train, validation), size, workshop, __file__)
     graphs.save(layer.resolved_object, workshop.target)
     head = steady.fold(net.kernel.numpy().astype(np.float64), net.bias.numpy().astype(np.float64))
-    return Trained(head, About(about["module"], size, about["layers"], about["licence"]), history, key)
+    told = About(about["module"], size, about["layers"], about["licence"], about.get("weights"))
+    return Trained(head, told, history, key)
 
 
 def _load(network: Network) -> Any:
