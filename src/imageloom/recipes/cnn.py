@@ -16,6 +16,7 @@ from imageloom.errors import DataError
 from imageloom.recipes.data import Data
 from imageloom.recipes.distribution import Team
 from imageloom.recipes.epochs import EpochParams, Net, Training
+from imageloom.recipes.fields import Dropout, Epochs, Patience
 from imageloom.recipes.flat import GREY
 from imageloom.recipes.head import Head
 from imageloom.recipes.workshop import Trained, Workshop
@@ -35,12 +36,10 @@ class CnnParams(EpochParams):
     normalise: bool = Field(
         default=True, description="batch normalisation, which learns faster from dozens of pictures"
     )
-    epochs: int = Field(default=30, ge=1, description="times that every training picture is looked at, at most")
+    epochs: Epochs = 30
     learning_rate: PositiveFloat = Field(default=0.002, description="the highest")
-    dropout: float = Field(default=0.5, ge=0, lt=1, description="share of the features left out of a step, by chance")
-    patience: int = Field(
-        default=0, ge=0, description="epochs without a lower loss on validation after which it ends; 0 never"
-    )
+    dropout: Dropout = 0.5
+    patience: Patience = 0
 
 
 def fit(train: Data, validation: Data, classes: int, params: CnnParams, workshop: Workshop) -> Trained:

@@ -16,13 +16,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from imageloom import console, graphs
 from imageloom.errors import DataError
 from imageloom.params import StageParams
-from imageloom.recipes import augment, pixels
+from imageloom.recipes import augment, fields, pixels
 from imageloom.recipes.augment import AugmentParams
 from imageloom.recipes.checkpoints import Checkpoints, digest
 from imageloom.recipes.data import Data, best_row, measure, with_choice
 from imageloom.recipes.distribution import Strategy, Team
 from imageloom.recipes.pixels import Batches, decoded
-from imageloom.recipes.schedules import Schedule, momenta, rates
+from imageloom.recipes.schedules import momenta, rates
 from imageloom.recipes.standard import picture_weights, smoothed
 from imageloom.recipes.workshop import Workshop
 
@@ -36,26 +36,18 @@ _CODE = (augment.__file__, pixels.__file__, __file__)  # what a training that go
 class EpochParams(StageParams):
     """How a network is trained, whatever it is."""
 
-    epochs: int = Field(default=8, ge=1, description="times that every training picture is looked at, at most")
-    batch_size: int = Field(default=16, ge=1, description="pictures of a step")
+    epochs: fields.Epochs = 8
+    batch_size: fields.BatchSize = 16
     learning_rate: PositiveFloat = Field(default=0.0002, description="the highest, of the last layer")
-    schedule: Schedule = Field(
-        default="one_cycle", description="how the rate goes: `one_cycle` up and down, `cosine` down, or `constant`"
-    )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of the steps; one_cycle has its own")
+    schedule: fields.RateSchedule = "one_cycle"
+    momentum: fields.Momentum = 0.9
     weight_decay: NonNegativeFloat = Field(
         default=0.01, description="share of the weights, times the rate, lost a step"
     )
-    dropout: float = Field(default=0.2, ge=0, lt=1, description="share of the features left out of a step, by chance")
-    label_smoothing: float = Field(
-        default=0.1, ge=0, lt=1, description="share of each target that is spread over all classes"
-    )
-    balanced: bool = Field(
-        default=True, description="gives each class the same weight, whatever its number of pictures"
-    )
-    patience: int = Field(
-        default=4, ge=0, description="epochs without a lower loss on validation after which it ends; 0 never"
-    )
+    dropout: fields.Dropout = 0.2
+    label_smoothing: fields.LabelSmoothing = 0.1
+    balanced: fields.Balanced = True
+    patience: fields.Patience = 4
     strategy: Strategy = Field(
         default="none",
         description="`mirrored`: on all processors for graphics; `multi_worker`: on the machines that TF_CONFIG names",
