@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from imageloom import console, graphs
 from imageloom.errors import DataError
 from imageloom.params import StageParams
-from imageloom.recipes import augment, fields, pixels
+from imageloom.recipes import augment, fields, pixels, schedules, standard
 from imageloom.recipes.augment import AugmentParams
 from imageloom.recipes.checkpoints import Checkpoints, digest
 from imageloom.recipes.data import Data, best_row, measure, with_choice
@@ -30,7 +30,8 @@ _SQUARES_DECAY, _EPSILON = 0.999, 1e-7  # of Adam
 _PREDICTED_TOGETHER = 32  # pictures
 _LOSS_SCALE = 256.0  # with float16, where small gradients would be lost
 
-_CODE = (augment.__file__, pixels.__file__, __file__)  # what a training that goes on must not have changed
+# What a training that goes on must not have changed.
+_CODE = tuple(one.__file__ for one in (augment, pixels, schedules, standard)) + (__file__,)
 
 
 class EpochParams(StageParams):
