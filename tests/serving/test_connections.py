@@ -137,7 +137,7 @@ def test_a_client_that_does_not_read_wakes_nobody_and_gets_all_of_it_later(runni
 
 
 def test_requests_of_one_sender_are_read_two_at_a_time_and_answered_without_delay(running):
-    client, ask = running.connect(), b"POST /x HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + 70_000 * b"y"
+    client, ask = running.connect(), b"POST /x HTTP/1.1\r\nHost: here\r\nContent-Length: 70000\r\n\r\n" + 70_000 * b"y"
     for _ in range(12):
         client.sendall(ask)
     until = time.monotonic() + PATIENCE

@@ -3,11 +3,14 @@
 import json
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+from http.client import HTTPResponse
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from test_serve_command import serve
@@ -298,3 +301,40 @@ def test_several_processes_write_one_inbox(exported_model, tmp_path):
     lines = (tmp_path / "inbox" / "inbox.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + 120
     assert len({line.split(",")[1] for line in lines}) == 121
+
+
+def test_who_asks_by_the_name_of_another_machine_is_refused(address):
+    """As a page does whose name has been made to lead here: it is of the same origin as what it asks."""
+    evil = {"Host": "evil.example", "Origin": "http://evil.example"}
+    for path, body in (("/corrections?label=green", RED), ("/predict", RED), ("/", None), ("/metrics", None)):
+        assert "--server-name" in assert_problem(*ask(address, path, body, **evil), 403)
+    # Bottle is not asked about a plain picture.
+    assert_problem(*ask(address, "/predict", RED, Host="evil.example", Content_Type="image/png"), 403)
+    assert_problem(*ask(address, "/predict", RED, Host="localhost.evil.example:80"), 403)
+    for host in ("localhost", "LOCALHOST:8090", "shop.localhost:1", "127.0.0.1", "127.9.9.9:80", "[::1]:8090"):
+        assert ask(address, "/predict", RED, Host=host)[0].status == 200, host
+
+
+def test_names_may_be_added_and_who_has_a_token_may_ask_by_any(serving, exported_model, tmp_path):
+    with serving(exported_model, "--server-name", "Shop.example", "--server-name", "::2") as (address, _):
+        for host, status in (("shop.example.:443", 200), ("[::2]:80", 200), ("127.0.0.1", 200), ("evil.example", 403)):
+            assert ask(address, "/predict", RED, Host=host, Origin=f"https://{host}")[0].status == status, host
+    token = tokens.add(tmp_path / "tokens", "shop")
+    with serving(exported_model, "--tokens", str(tmp_path / "tokens")) as (address, _):
+        assert ask(address, "/predict", RED, Host="a.example", Authorization=f"Bearer {token}")[0].status == 200
+
+
+@pytest.mark.parametrize("name", ["shop.example:80", "https://shop.example", "", "a b"])
+def test_a_name_that_cannot_be_asked_for_is_refused(exported_model, name):
+    assert serve("--port", 0, f"--server-name={name}", "--model", exported_model).returncode == 2
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: localhost\r\n", b"Host: localhost evil\r\n"])
+def test_a_request_says_once_whom_it_asks(address, hosts):
+    """RFC 9112, 3.2."""
+    where = urlsplit(address)
+    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        connection.sendall(b"GET /labels HTTP/1.1\r\n" + hosts + b"\r\n")
+        reply = HTTPResponse(connection)
+        reply.begin()
+        assert "Host" in assert_problem(reply, reply.read(), 400)

@@ -147,7 +147,10 @@ def test_slow_senders_are_let_go(serving_slowly_for, exported_model):
         host = urlsplit(address)
         slow = [socket.create_connection((host.hostname, host.port), timeout=10) for _ in range(20)]
         for number, connection in enumerate(slow):
-            connection.sendall(b"POST /predict HTTP/1.1\r\n" + (b"Content-Length: 99\r\n\r\nab" if number % 2 else b""))
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+                + (b"Content-Length: 99\r\n\r\nab" if number % 2 else b"")
+            )
         ends = time.monotonic() + 1.2
         while time.monotonic() < ends:
             assert ask(address, "/predict", RED)[0].status == 200
@@ -163,7 +166,7 @@ def test_slow_senders_are_let_go(serving_slowly_for, exported_model):
 def test_those_who_hang_up_cost_nothing(hardened):
     address, server = hardened
     host = urlsplit(address)
-    head = f"POST /predict HTTP/1.1\r\nContent-Length: {len(PICTURE)}\r\n\r\n".encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(PICTURE)}\r\n\r\n".encode()
     for number in range(300):
         with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
             connection.sendall(head + (PICTURE if number % 2 else PICTURE[:50]))
@@ -237,7 +240,7 @@ def valid() -> list[bytes]:
     for kind, data in hostile_pictures.whole().items():
         if len(data) < 20_000:
             found.append(("/predict", f"image/{kind}", data))
-    end = "Connection: close\r\n\r\n"
+    end = "Host: localhost\r\nConnection: close\r\n\r\n"
     requests = [
         f"POST {path} HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{end}".encode() + body
         for path, kind, body in found
@@ -245,8 +248,9 @@ def valid() -> list[bytes]:
     chunks = b"40\r\n" + RED[:64] + b"\r\n" + f"{len(RED) - 64:x}".encode() + b"\r\n" + RED[64:] + b"\r\n0\r\n\r\n"
     return [
         *requests,
-        b"POST /predict HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
-        b"GET /labels HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + chunks,
+        b"GET /labels HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         b"GET /v1/models/imageloom HTTP/1.0\r\n\r\n",
     ]
 

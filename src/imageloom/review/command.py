@@ -16,8 +16,9 @@ from imageloom.errors import ImageloomError
 from imageloom.files import Paths
 from imageloom.review import cleaned
 from imageloom.review.app import Review, create_app, me
-from imageloom.review.door import Door, is_loopback
+from imageloom.review.door import Door
 from imageloom.review.queues import QUEUES
+from imageloom.web.hosts import is_loopback
 from imageloom.web.problems import RequestError
 from imageloom.web.sockets import links, listen
 

@@ -7,13 +7,13 @@ us by a name that it lets point to this machine: names that are not this machine
 
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 from urllib.parse import urlsplit
 
 from bottle import request, response
 
+from imageloom.web.hosts import Hosts
 from imageloom.web.problems import RequestError
 
 # Nothing but our own files; no other site may frame the page.
@@ -41,7 +41,7 @@ class Door:
     """
 
     def __init__(self, host: str, token: str | None = None) -> None:
-        self._host, self._token = host, token
+        self._hosts, self._token = Hosts((host,)), token
         # From the token, so that who was let in stays so when the server is started anew.
         self._key = hashlib.sha256(f"imageloom review {token}".encode()).digest() if token else secrets.token_bytes()
 
@@ -52,7 +52,7 @@ class Door:
             RequestError: 403, it comes under another name, or from the page of another site.
         """
         host = request.environ.get("HTTP_HOST", "")
-        if not self._token and not self._is_ours(host):
+        if not self._token and not self._hosts.knows(host):
             raise RequestError(403, "ask for this page by the name that it was started with")
         origin = request.environ.get("HTTP_ORIGIN")
         foreign = origin is not None and origin.partition("://")[2] != host
@@ -122,18 +122,3 @@ class Door:
         """Its name; cookies know no ports, and two projects may be looked through on one machine."""
         port = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}").netloc.rpartition(":")[2]
         return f"imageloom_review_{port if port.isdecimal() else 80}"
-
-    def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        return name in ("localhost", self._host.lower()) or is_loopback(name)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach what listens there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

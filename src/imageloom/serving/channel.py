@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
@@ -82,6 +82,17 @@ class Request(HTTPRequestParser):
         if self.completed:
             self.arrived = time.monotonic()
         return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Reads the head of the request.
+
+        Raises:
+            ParsingError: It is none that may be answered.
+        """
+        super().parse_header(header_plus)
+        host = self.headers.get("HOST")  # of several, waitress makes one with blanks between: RFC 9112, 3.2
+        if (host is None and self.version == "1.1") or (host and " " in host):
+            raise ParsingError("Host must be there once")
 
     def is_late(self, now: float) -> bool:
         """Whether it should have been here by now."""

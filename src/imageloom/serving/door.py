@@ -1,6 +1,7 @@
-"""Who is let in: origins of pages, bearer tokens, and so many pictures a second."""
+"""Who is let in: names that we are asked for by, origins of pages, bearer tokens, and so many pictures a second."""
 
 import math
+from typing import Any
 
 from bottle import request
 
@@ -9,6 +10,7 @@ from imageloom.serving.problems import RequestError
 from imageloom.serving.rates import Rates
 from imageloom.serving.settings import Settings
 from imageloom.serving.tokens import Tokens
+from imageloom.web.hosts import Hosts
 
 # What tells nothing about pictures or the model, and what a browser needs before it can ask for a token.
 OPEN = ("/", "/docs", "/openapi.json", "/healthz", "/readyz")
@@ -29,6 +31,7 @@ class Door:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._hosts = Hosts(("*",) if settings.names is None else settings.names)
         self._origins = Origins(settings.cors)
         self._tokens = Tokens(settings.tokens) if settings.tokens else None
         self._rates = Rates(settings.rate) if settings.rate else None
@@ -38,6 +41,11 @@ class Door:
         """Whether more depends on who a client is than whether a browser sends another site's page."""
         return bool(self._origins.allowed or self._tokens or self._rates)
 
+    def knows(self, environ: dict[str, Any]) -> bool:
+        """Whether the request is for us, by the name that it asks for."""
+        host = environ.get("HTTP_HOST")
+        return host is None or self._hosts.knows(host)  # HTTP/1.0 need not say it; browsers always do
+
     def check(self) -> None:
         """Lets the request in.
 
@@ -45,6 +53,8 @@ class Door:
             RequestError: 403, 401 or 429, it is not let in.
             HTTPResponse: It only asked whether it may ask.
         """
+        if not self.knows(request.environ):
+            raise RequestError(403, "this server is not asked for by that name; see the option --server-name")
         self._origins.check()
         if self._tokens and not (request.path in OPEN or request.path.startswith(OPEN_BELOW)):
             owner = self._tokens.owner(request.environ.get("HTTP_AUTHORIZATION", ""))

@@ -1,7 +1,6 @@
 """What the command line sets about the HTTP interface."""
 
 import argparse
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from imageloom import console
 from imageloom.errors import ImageloomError
 from imageloom.serving import tokens
+from imageloom.web.hosts import is_loopback
 
 MAX_BYTES = 32 * 2**20
 
@@ -18,6 +18,9 @@ INBOX = Path("data/inbox")
 
 # TensorFlow Serving's routes name the model.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+# A name of a host, or an address of one.
+_HOST = re.compile(r"[\w.-]+|\[?[0-9A-Fa-f:.]+\]?")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Settings:
         tokens: File of the hashed bearer tokens; None asks for none.
         rate: Pictures a second that one client may ask about; None sets no limit.
         cors: Origins whose pages may ask.
+        names: What the server may be asked for as, beside the names of this machine; None lets any name pass.
         access_log: File of a JSON line per request; `-` is standard output, None keeps none.
         inbox: Folder that corrections, and where `keep_unsure` unsure pictures, go to; None keeps none.
         inbox_bytes: How large that folder may grow.
@@ -48,6 +52,7 @@ class Settings:
     tokens: Path | None = None
     rate: float | None = None
     cors: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
     access_log: str | None = None
     inbox: Path | None = None
     inbox_bytes: int = 256 * 2**20
@@ -78,6 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ORIGIN",
         help="let the pages of ORIGIN, such as https://shop.example, ask; may be repeated; * lets all",
+    )
+    group.add_argument(
+        "--server-name",
+        type=_host,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer to NAME, too, as a proxy may pass on in Host; may be repeated; * answers to any (default: only to "
+        "localhost and the like where --host is this machine alone and there are no --tokens, else to any)",
     )
     group.add_argument(
         "--fetch",
@@ -149,12 +163,19 @@ def of(arguments: argparse.Namespace) -> Settings:
         tokens=arguments.tokens,
         rate=arguments.rate,
         cors=tuple(arguments.cors),
+        names=_names(arguments, alone),
         access_log=arguments.access_log,
         inbox=None if keeps == "off" else INBOX.absolute(),
         inbox_bytes=arguments.inbox_size * 2**20,
         keep_unsure=keeps == "unsure",
         review=_reviews(arguments, alone),
     )
+
+
+def _names(arguments: argparse.Namespace, alone: bool) -> tuple[str, ...] | None:
+    # A page of another site that has taken this machine's address knows no token.
+    checks = arguments.server_name or (alone and not arguments.tokens)
+    return tuple(arguments.server_name) if checks else None
 
 
 def _reviews(arguments: argparse.Namespace, alone: bool) -> bool:
@@ -191,14 +212,6 @@ def add_token(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach what listens there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _rate(text: str) -> float:
     try:
         number = float(text)
@@ -219,6 +232,12 @@ def _origin(text: str) -> str:
     parts = urlsplit(text)
     if text != "*" and (parts.scheme not in ("http", "https") or text != f"{parts.scheme}://{parts.netloc}"):
         raise argparse.ArgumentTypeError(f"must be an origin such as https://shop.example; found {text!r}")
+    return text
+
+
+def _host(text: str) -> str:
+    if text != "*" and not _HOST.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"must be a name such as shop.example, without a port; found {text!r}")
     return text
 
 
