@@ -85,15 +85,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let the pages of ORIGIN, such as https://shop.example, ask; may be repeated; * lets all",
     )
     group.add_argument(
-        "--server-name",
-        type=_host,
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="answer to NAME, too, as a proxy may pass on in Host; may be repeated; * answers to any (default: only to "
-        "localhost and the like where --host is this machine alone and there are no --tokens, else to any)",
-    )
-    group.add_argument(
         "--fetch",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -114,18 +105,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="believe what the proxy at ADDRESS says in X-Forwarded-For about who asks",
     )
     group.add_argument(
-        "--name",
-        type=_name,
-        default="imageloom",
-        help="the model's name in TensorFlow Serving's routes, /v1/models/NAME (default: %(default)s)",
-    )
-    group.add_argument(
         "--review",
         action="store_true",
         help="show the review page of the project in this folder at /review/, for this machine alone (for others: "
         "`imageloom review --token`)",
     )
+    _add_names(parser)
     _add_keeping(parser)
+
+
+def _add_names(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what it is called")
+    group.add_argument(
+        "--server-name",
+        type=_host,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer to NAME, too, as a proxy may pass on in Host; may be repeated; * answers to any (default: only to "
+        "localhost and the like where --host is this machine alone and there are no --tokens, else to any)",
+    )
+    group.add_argument(
+        "--name",
+        type=_name,
+        default="imageloom",
+        help="the model's name in TensorFlow Serving's routes, /v1/models/NAME (default: %(default)s)",
+    )
 
 
 def _add_keeping(parser: argparse.ArgumentParser) -> None:
