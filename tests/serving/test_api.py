@@ -326,3 +326,17 @@ def test_ready_tells_model_and_queue(address, expected):
     assert content["status"] == "ready"
     assert content["model"] == expected["model"]
     assert content["queue"]["capacity"] >= 1
+
+
+@pytest.mark.parametrize("path", ["/predict", "/classify-url", "//predict"])
+def test_another_sites_page_cannot_have_a_picture_fetched(fetching, site, path):
+    site.routes["/a.png"] = RED
+    asked = f"{path}?url={quote(site.address)}/a.png"
+    for theirs in ({"Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-site"}, {"Origin": "http://a.example"}):
+        for method in ("GET", "HEAD"):
+            reply, _ = ask(fetching, asked, method=method, **theirs)
+            assert reply.status == 403, (theirs, method)
+    assert site.asked == []
+    for ours in ({}, {"Sec_Fetch_Site": "none"}, {"Sec_Fetch_Site": "same-origin"}, {"Origin": fetching}):
+        assert ask(fetching, asked, **ours)[0].status == 200, ours
+    assert ask(fetching, "/labels", Sec_Fetch_Site="cross-site")[0].status == 200  # their browser does not show it them

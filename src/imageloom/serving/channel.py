@@ -34,9 +34,6 @@ _FREE_OVERHEAD, _OVERHEAD = 4096, 0.25
 
 RETRY_AFTER = "1"
 
-# What looks at a picture although it is asked without a body, which makes most requests cheap.
-LOOKING = ("/predict", "/classify-url")
-
 _SECURITY = "".join(f"{name}: {value}\r\n" for name, value in headers.SECURITY.items()).encode("latin-1")
 
 # With any of these in an answer, its head is waitress's business.
@@ -227,7 +224,8 @@ class Channel(HTTPChannel):
         """Whether the next answer costs next to nothing."""
         request = self.requests[0]
         return request.error is not None or (
-            request.command in ("GET", "HEAD", "OPTIONS") and request.path not in LOOKING
+            request.command in ("GET", "HEAD", "OPTIONS")
+            and f"/{request.path.lstrip('/')}" not in headers.LOOKING  # as waitress passes it on
         )
 
     def received(self, data: bytes) -> bool:

@@ -17,6 +17,9 @@ SECURITY = {
 }
 
 OWN_ONLY = "same-origin"
+
+# What looks at a picture, and fetches it, although it is asked without a body.
+LOOKING = ("/predict", "/classify-url")
 _PREFLIGHT_SECONDS = "600"
 
 
@@ -39,12 +42,15 @@ class Origins:
         """
         origin = request.environ.get("HTTP_ORIGIN")
         # Not the scheme: a proxy in front of us may speak TLS.
-        if origin is None or origin.partition("://")[2] == request.environ.get("HTTP_HOST"):
+        if origin is None and request.environ.get("HTTP_SEC_FETCH_SITE", "none") in ("none", OWN_ONLY):
+            return
+        if origin is not None and origin.partition("://")[2] == request.environ.get("HTTP_HOST"):
             return
         if not self._lets(origin):
-            # Without this, any page that its visitor opens could put pictures into the inbox, unread but stored.
-            if request.method not in ("GET", "HEAD"):
-                raise RequestError(403, "pages of that origin may not ask here; see the option --cors")
+            # Without this, any page that its visitor opens could put pictures into the inbox, or have them fetched
+            # from where only we can: by an <img>, which tells no Origin. It could not read the answer.
+            if request.method not in ("GET", "HEAD") or request.path in LOOKING:
+                raise RequestError(403, "pages of other sites may not ask for this; see the option --cors")
             return
         if request.method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in request.environ:
             raise HTTPResponse("", 204)
@@ -65,5 +71,5 @@ class Origins:
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
             response.headers["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
 
-    def _lets(self, origin: str) -> bool:
+    def _lets(self, origin: str | None) -> bool:
         return "*" in self.allowed or origin in self.allowed

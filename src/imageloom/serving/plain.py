@@ -48,6 +48,7 @@ class Plain:
             and environ.get("CONTENT_TYPE", "").startswith("image/")
             and 0 < int(environ.get("CONTENT_LENGTH") or 0) <= self._service.settings.max_bytes
             and "HTTP_ORIGIN" not in environ
+            and "HTTP_SEC_FETCH_SITE" not in environ
             and self._service.door.knows(environ)
             and time.monotonic() <= self._service.gate.deadline(environ)
         )
