@@ -185,3 +185,38 @@ def test_who_finds_the_queue_full_is_told_by_the_thread_that_reads_however_busy_
     running.server._gate.capacity = WAITING
     client.sendall(ASK % b"x")
     assert answer(client) == b"xxx"
+
+
+def read_to_the_end(client: socket.socket) -> bytes:
+    pieces = [client.recv(2**20)]
+    while pieces[-1]:
+        pieces.append(client.recv(2**20))
+    return b"".join(pieces)
+
+
+def test_who_has_said_all_and_ends_his_side_gets_every_answer_and_then_the_end(running):
+    client = running.connect(ASK % b"x" * 2)
+    assert running.app.begun.acquire(timeout=PATIENCE)
+    client.shutdown(socket.SHUT_WR)
+    with running.asleep():
+        pass
+    running.app.let.set()
+    assert read_to_the_end(client).count(b"xxx") == 2
+    client = running.connect(ASK % b"large")
+    client.shutdown(socket.SHUT_WR)
+    assert len(read_to_the_end(client)) > LARGE
+
+
+@pytest.mark.parametrize("ends", [socket.socket.close, lambda client: client.shutdown(socket.SHUT_WR)])
+@pytest.mark.parametrize("sent", [b"", (ASK % b"x")[:-1], ASK % b"x"])
+def test_no_connection_is_kept_whose_sender_has_ended(running, ends, sent):
+    running.app.let.set()
+    client = running.connect(sent)
+    until = time.monotonic() + PATIENCE
+    while not running.server._channels():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    ends(client)
+    while running.server._channels():
+        assert time.monotonic() < until
+        time.sleep(0.01)

@@ -161,6 +161,11 @@ def test_access_log_tells_who_asked_for_what_and_no_secret(serving, exported_mod
         ask(address, "/predict?url=http%3A%2F%2F127.0.0.1%2F%3Fkey%3Dsecret")
         ask(address, "/predict?top_k=1", RED, User_Agent="me\u00e9", Authorization="Bearer secret")
         ask(address, "/a%22%0a%22b")
+        where = urlsplit(address)
+        with socket.create_connection((where.hostname, where.port), timeout=20) as half:
+            half.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(RED), RED))
+            half.shutdown(socket.SHUT_WR)
+            assert half.recv(65_536).startswith(b"HTTP/1.1 200 ")
         log.rename(tmp_path / "access.1")  # as what rotates logs does
         ask(address, "/healthz")
     lines = [json.loads(line) for line in (tmp_path / "access.1").read_text(encoding="utf-8").splitlines()]
@@ -168,6 +173,7 @@ def test_access_log_tells_who_asked_for_what_and_no_secret(serving, exported_mod
         ("GET", "/predict", 403),
         ("POST", "/predict", 200),
         ("GET", '/a"\n"b', 404),
+        ("POST", "/predict", 200),
     ]
     assert lines[1].keys() >= {"time", "client", "received", "sent", "milliseconds", "model", "label", "agent"}
     assert lines[1]["received"] == len(RED)

@@ -15,7 +15,7 @@ PATIENCE = 5
 class Task:
     """A connection with a request, which is answered when it is let."""
 
-    connected = True
+    connected, has_ended = True, False
 
     def __init__(self, is_light: bool = False) -> None:
         self.is_light = is_light
@@ -171,3 +171,18 @@ def test_shutdown_gives_up_what_waits(gate):
 def test_a_request_has_its_time_from_its_arrival(gate):
     assert gate.deadline({"imageloom.arrived": 100.0}) == 100 + gate.seconds
     assert gate.deadline({}) > time.monotonic()
+
+
+def test_who_has_ended_his_side_is_the_first_to_be_turned_away(gate):
+    """He may have hung up; while there is room he is answered like all others."""
+    inside = fill(gate)
+    inside[3].has_ended = True
+    new = Task()
+    gate.add_task(new)
+    assert inside[3].answered.wait(PATIENCE)
+    assert (inside[3].turned_away, new.turned_away, gate.waiting, gate.turned_away) == (True, False, 3, 1)
+    inside[4].has_ended = True
+    for task in [*inside, new]:
+        task.let.set()
+    assert inside[4].answered.wait(PATIENCE)
+    assert not inside[4].turned_away

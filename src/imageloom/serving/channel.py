@@ -195,7 +195,11 @@ class Listener(TcpWSGIServer):
 
 
 class Channel(HTTPChannel):
-    """A connection. `bind` makes the class for a gate."""
+    """A connection. `bind` makes the class for a gate.
+
+    Attributes:
+        has_ended: Whether its sender has said that nothing more will come, and waits for answers, or has hung up.
+    """
 
     task_class = _Task
     error_task_class = _Refusal
@@ -203,6 +207,7 @@ class Channel(HTTPChannel):
     request: Request | None
     will_close: bool
     refused: Callable[[int], None]
+    has_ended = False
     _is_refused = False
 
     @classmethod
@@ -227,6 +232,33 @@ class Channel(HTTPChannel):
             request.command in ("GET", "HEAD", "OPTIONS")
             and f"/{request.path.lstrip('/')}" not in headers.LOOKING  # as waitress passes it on
         )
+
+    def readable(self) -> bool:
+        """Whether it waits for more to come in."""
+        return not self.has_ended and bool(super().readable())
+
+    def handle_read(self) -> None:
+        """Takes what has come in, or that it is all.
+
+        Who has asked and then ends his side of the connection may still listen (RFC 9293, 3.6): whether he has hung up
+        shows only when the answer is sent.
+        """
+        try:
+            data = self.socket.recv(self.adj.recv_bytes)
+        except OSError:
+            self.handle_close()
+            return
+        if data:
+            self.last_activity = time.time()
+            self.received(data)
+            return
+        with self.requests_lock:
+            if self.requests:
+                self.has_ended = True
+            elif self.total_outbufs_len:
+                self.close_when_flushed = True
+            else:
+                self.handle_close()
 
     def received(self, data: bytes) -> bool:
         """Takes bytes that have come in; says at once that there is no time for what they ask, where there is none."""
@@ -262,6 +294,9 @@ class Channel(HTTPChannel):
         _serving.channel = self
         try:
             super().service()
+            if self.has_ended and not self.requests:
+                self.close_when_flushed = True
+                self.server.pull_trigger()
         finally:
             _serving.channel = None
 

@@ -28,6 +28,7 @@ class Task(Protocol):
     """What waitress hands over: a connection with a whole request."""
 
     connected: bool
+    has_ended: bool
 
     def service(self) -> None:
         """Answers the request."""
@@ -95,10 +96,16 @@ class Gate:
         """Takes a request in, as waitress calls it: from its main thread, or from one that has just answered."""
         if task.is_light:
             self._desk.put(task)
-        elif not self._work.put(task, self.capacity):
-            self.turned_away += 1
-            if not task.turn_away():
-                self._desk.put(task)
+            return
+        for one in self._work.take_out_the_gone() if self.full else ():
+            self._turn_away(one)
+        if not self._work.put(task, self.capacity):
+            self._turn_away(task)
+
+    def _turn_away(self, task: Task) -> None:
+        self.turned_away += 1
+        if not task.turn_away():
+            self._desk.put(task)
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
         """Ends the threads after what they are at, and gives up what waits."""
@@ -133,19 +140,19 @@ class _Lane:
     def put(self, task: Task, capacity: int | None = None) -> bool:
         """Queues a task; False when so many wait that it would have to wait too long."""
         with self._ready:
-            if capacity is not None and len(self.queue) >= capacity and not self._forgot_the_gone():
+            if capacity is not None and len(self.queue) >= capacity:
                 return False
             self.queue.append(task)
             self._ready.notify()
             return True
 
-    def _forgot_the_gone(self) -> bool:
-        """Takes those out of the queue whose senders have hung up; whether there were any."""
-        staying = [task for task in self.queue if task.connected]
-        if len(staying) == len(self.queue):
-            return False
-        self.queue = deque(staying)
-        return True
+    def take_out_the_gone(self) -> list[Task]:
+        """Takes those out of the queue whose senders have hung up, or may have; gives those that may still listen."""
+        with self._ready:
+            gone = [task for task in self.queue if task.has_ended or not task.connected]
+            for task in gone:
+                self.queue.remove(task)
+        return [task for task in gone if task.connected]
 
     def in_every_thread(self, work: Callable[[], object]) -> None:
         faults: list[BaseException] = []
