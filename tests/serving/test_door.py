@@ -344,3 +344,19 @@ def test_a_request_says_once_whom_it_asks(address, hosts):
         reply = HTTPResponse(connection)
         reply.begin()
         assert "Host" in assert_problem(reply, reply.read(), 400)
+
+
+def test_who_is_refused_at_the_door_is_counted_by_the_route_that_was_asked_for(serving, exported_model):
+    with serving(exported_model, "--rate", "0.2") as (address, _):
+        assert [ask(address, "/predict", RED)[0].status for _ in range(3)] == [200, 429, 429]
+        ask(address, "/v1/models/imageloom:classify", b"{}")
+        ask(address, "/nope", b"", Origin="https://evil.example")
+        ask(address, "/predict", method="OPTIONS", Origin="https://evil.example")
+        counts = metrics(address)
+    asked = {name: count for name, count in counts.items() if name.startswith("imageloom_requests_total")}
+    assert asked.pop('imageloom_requests_total{method="POST",route="/predict",status="200"}') == 1
+    assert asked.pop('imageloom_requests_total{method="POST",route="/predict",status="429"}') == 2
+    assert asked.pop('imageloom_requests_total{method="POST",route="other",status="403"}') == 1
+    assert asked.pop('imageloom_requests_total{method="OPTIONS",route="other",status="403"}') == 1
+    [(name, count)] = asked.items()
+    assert (count, "/v1/models/" in name, 'status="429"' in name) == (1, True, True)

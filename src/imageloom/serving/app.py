@@ -5,8 +5,10 @@
 """
 
 import importlib
+from collections.abc import Callable
+from contextlib import suppress
 
-from bottle import Bottle
+from bottle import Bottle, HTTPError, HTTPResponse, request
 
 from imageloom.serving import api, classify, page, problems, tensorflow_serving
 from imageloom.serving.door import Door
@@ -38,7 +40,7 @@ def create_app(slot: Slot, gate: Gate, settings: Settings) -> Observer:
     service = Service(slot, gate, settings, Door(settings), Remote(settings), Metrics(), inbox)
     app = Bottle()
     app.default_error_handler = problems.handler
-    app.add_hook("before_request", service.door.check)
+    app.add_hook("before_request", _check(app, service.door))
     app.add_hook("after_request", service.door.add_headers)
     for routes in (api, classify, tensorflow_serving, page):
         routes.add(app, service)
@@ -46,3 +48,17 @@ def create_app(slot: Slot, gate: Gate, settings: Settings) -> Observer:
         prefix, module = _REVIEW
         app.mount(prefix, importlib.import_module(module).application())
     return Observer(Plain(app, service), service, open_log(settings.access_log))
+
+
+def _check(app: Bottle, door: Door) -> Callable[[], None]:
+    """What is done before Bottle looks which route is asked for; who is refused there is counted by it all the same."""
+
+    def check() -> None:
+        try:
+            door.check()
+        except HTTPResponse:
+            with suppress(HTTPError):  # there is none
+                request.environ["bottle.route"] = app.match(request.environ)[0]
+            raise
+
+    return check
