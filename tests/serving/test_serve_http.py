@@ -304,7 +304,7 @@ def test_unknown_path_and_method_have_the_same_shape(address):
     assert "/nope" in assert_problem(*ask(address, "/nope"), 404)
     assert_problem(*ask(address, "/static/../app.py"), 404)
     assert_problem(*ask(address, "/static/app.py"), 404)
-    assert_problem(*ask(address, "/%ff%00"), 404)
+    assert_problem(*ask(address, "/%e5%8d%a1"), 404)
     reply, body = ask(address, "/heatmap")
     assert_problem(reply, body, 405)
     assert reply.headers["Allow"] == "POST"
@@ -333,3 +333,33 @@ def test_page_files_are_declared_as_package_data():
     folder = root / "src" / "imageloom" / "serving"
     for path in folder.iterdir():
         assert path.suffix in (".py", "") or f"**/*{path.suffix}" in patterns, path
+
+
+@pytest.mark.parametrize("path", ["/%ff%fe", "/labels%ff", "/predict%ff?url=x"])
+def test_path_that_is_not_utf8_is_refused_not_shortened(address, path):
+    reply, body = converse(address, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("latin-1"))
+    assert "UTF-8" in assert_problem(reply, body, 400)
+
+
+@pytest.mark.parametrize(
+    "said", [b"Content-Length: 99999999\r\nExpect: 100-continue\r\n", b"Content-Length: 99999999\r\n"]
+)
+def test_who_sends_far_too_much_is_told_how_much_is_read_before_he_sends_it(address, said):
+    reply, body = converse(address, b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + said + b"\r\n")
+    assert f"{2 * MAX_BYTES:,} bytes" in assert_problem(reply, body, 413)
+
+
+@pytest.mark.parametrize("body", [b'{"b64": "aGVsbG8="}', b"[]"])
+def test_json_that_does_not_say_so_is_told_how(address, body):
+    for kind in ("application/x-www-form-urlencoded", "image/png", ""):
+        assert "application/json" in assert_problem(*ask(address, "/predict", body, Content_Type=kind), 415)
+
+
+def converse(address: str, sent: bytes) -> tuple[HTTPResponse, bytes]:
+    host = urlsplit(address)
+    with socket.create_connection((host.hostname, host.port), timeout=20) as connection:
+        connection.sendall(sent)
+        assert connection.recv(12, socket.MSG_PEEK) != b"HTTP/1.1 100"  # http.client passes over it
+        reply = HTTPResponse(connection)
+        reply.begin()
+        return reply, reply.read()

@@ -16,6 +16,7 @@ from imageloom.serving.inbox import Inbox
 from imageloom.serving.metrics import Metrics
 from imageloom.serving.observer import Observer, open_log
 from imageloom.serving.plain import Plain
+from imageloom.serving.problems import RequestError
 from imageloom.serving.remote import Remote
 from imageloom.serving.service import Gate, Service, Slot
 from imageloom.serving.settings import Settings
@@ -54,11 +55,15 @@ def _check(app: Bottle, door: Door) -> Callable[[], None]:
     """What is done before Bottle looks which route is asked for; who is refused there is counted by it all the same."""
 
     def check() -> None:
+        environ = request.environ
+        given = environ["bottle.raw_path"]
+        if not given.isascii() and environ["PATH_INFO"].encode() != given.encode("latin-1"):
+            raise RequestError(400, "the address is not UTF-8")  # Bottle has left out what is none
         try:
             door.check()
         except HTTPResponse:
             with suppress(HTTPError):  # there is none
-                request.environ["bottle.route"] = app.match(request.environ)[0]
+                environ["bottle.route"] = app.match(environ)[0]
             raise
 
     return check

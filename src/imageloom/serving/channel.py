@@ -76,6 +76,10 @@ class Request(HTTPRequestParser):
             self.error, self.completed, consumed = BadRequest("Content-Length is no length"), True, len(data)
         if self.chunked and not self.completed:
             self._check_chunks(self.body_rcv)
+        if isinstance(self.error, RequestEntityTooLarge):
+            limit = self.adj.max_request_body_size
+            self.error = RequestEntityTooLarge(f"the body is larger than {limit:,} bytes, and is not read")
+            self.expect_continue = False  # nothing of it is wanted
         if self.completed:
             self.arrived = time.monotonic()
         return consumed

@@ -73,6 +73,8 @@ def uploads(remote: Remote, max_bytes: int) -> list[Upload]:
         return [Upload(file.name, file.data) for file in form_files(content_type, data)]
     if content_type.partition(";")[0].strip().lower() == "application/json" and data:
         return [_from_json(data, remote)]
+    if data.startswith((b"{", b"[")):  # no picture does
+        raise RequestError(415, "not a picture but JSON: say so by the header Content-Type: application/json")
     if not data:
         raise RequestError(400, "there is no picture in the body: send its bytes, a form with files, or JSON")
     return [Upload("", data)]
