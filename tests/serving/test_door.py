@@ -360,3 +360,10 @@ def test_who_is_refused_at_the_door_is_counted_by_the_route_that_was_asked_for(s
     assert asked.pop('imageloom_requests_total{method="OPTIONS",route="other",status="403"}') == 1
     [(name, count)] = asked.items()
     assert (count, "/v1/models/" in name, 'status="429"' in name) == (1, True, True)
+
+
+@pytest.mark.parametrize("name", ["", "#shop", "a b", "a:b"])
+def test_a_token_without_a_name_is_refused_and_nothing_is_served(tmp_path, name):
+    run = serve("--port", 0, "--tokens", tmp_path / "tokens", "--add-token", name)
+    assert (run.returncode, "cannot name a token" in run.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []

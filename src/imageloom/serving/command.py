@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ImageloomError: There is no usable model, or the address cannot be listened on.
     """
-    if arguments.add_token:
+    if arguments.add_token is not None:
         return settings.add_token(arguments)
     arguments.threads = arguments.threads or max(1, cores() // arguments.workers)
     logging.getLogger("waitress").setLevel(logging.ERROR)  # that connections wait is told by /metrics

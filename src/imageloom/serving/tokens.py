@@ -13,7 +13,7 @@ from imageloom import files
 from imageloom.errors import ImageloomError
 
 _PREFIX = "il_"  # by which a token that leaked into a log or a repository is found
-_LINE = re.compile(r"([^\s:]{1,100}):([0-9a-f]{64})")
+_LINE = re.compile(r"([^\s:#][^\s:]{0,99}):([0-9a-f]{64})")
 
 
 class Tokens:
@@ -69,7 +69,9 @@ def add(path: Path, name: str) -> str:
     token = _PREFIX + secrets.token_urlsafe(32)
     line = f"{name}:{hashlib.sha256(token.encode()).hexdigest()}"
     if not _LINE.fullmatch(line):
-        raise ImageloomError(f"{name!r} cannot name a token", "use up to 100 characters, without blanks or colons")
+        raise ImageloomError(
+            f"{name!r} cannot name a token", "use up to 100 characters, without blanks or colons, and no # first"
+        )
     if name in known:
         raise ImageloomError(f"{path} has a token {name!r}", "choose another name, or delete that line first")
     text = path.read_text(encoding="utf-8") if path.exists() else ""
