@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         command = _command(arguments)
-        parsed = _parser(command, arguments).parse_args(arguments)
+        parsed = _parsed(command, arguments)
         if command in STAGES:
             return _run_stage(command, parsed)
         return importlib.import_module(COMMANDS[command][0]).run(parsed) or 0
@@ -100,26 +101,50 @@ def _command(arguments: Sequence[str]) -> str:
     raise ImageloomError(f"no command {word!r}", nearest(word, known))
 
 
-def _parser(command: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Knows every command, and the options of one: what others can be asked is in modules that take long to load."""
+def _parsed(command: str, arguments: Sequence[str]) -> argparse.Namespace:
+    """What stands behind the command.
+
+    Raises:
+        ImageloomError: It takes something of that not.
+    """
+    parser, own = _parser(command, arguments)
+    parsed, left = parser.parse_known_args(arguments)
+    if not left:
+        return parsed
+    if not left[0].startswith("--"):
+        raise ImageloomError(f"{command} takes no {left[0]!r}", f"`imageloom {command} --help` tells what it takes")
+    from imageloom.params import nearest
+
+    word = left[0].partition("=")[0]
+    raise ImageloomError(f"{command} has no option {word}", nearest(word, re.findall(r"--[\w-]+", own.format_usage())))
+
+
+def _parser(command: str, arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """What knows every command, and the options of one; and what knows these alone.
+
+    What the others can be asked stands in modules that take long to load.
+    """
     is_help = any(word.startswith(("-h", "--h")) for word in arguments)
     parser = argparse.ArgumentParser(
         prog="imageloom",
         description="From web pages, URL lists and folders of pictures to a served image classifier.",
         epilog="`dvc repro` runs every stage that is out of date; `imageloom COMMAND --help` tells about one.",
     )
+    own = parser
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for stage, purpose in PURPOSES.items():
         child = commands.add_parser(
             stage, help=f"stage: {purpose}", formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if stage == command:
+            own = child
             _add_stage(child, stage, is_help)
     for other, (module, purpose) in COMMANDS.items():
         child = commands.add_parser(other, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
         if other == command:
+            own = child
             importlib.import_module(module).add_arguments(child)
-    return parser
+    return parser, own
 
 
 def _add_stage(parser: argparse.ArgumentParser, name: str, is_help: bool) -> None:

@@ -272,11 +272,13 @@ class _Foreign(Predictor):
             )
         self._network: Network = _NETWORKS.get(path.suffix.lower(), _SavedModel)(path, mean, std)
         if told.labels is None:
-            raise ModelError(f"{path} does not hold its labels", "name a file with one label a line by --labels")
+            raise ModelError(
+                f"{path} does not hold its labels", "`imageloom predict --labels FILE` takes them, one a line"
+            )
         if len(told.labels) != self._network.output_length:
             raise ModelError(
                 f"{path} has {self._network.output_length} outputs, and there are {len(told.labels)} labels",
-                "name the file of labels that was made with the model by --labels",
+                "`imageloom predict --labels FILE` takes the file of labels that was made with the model",
             )
         self.size, self.names, self.labels = self._network.size, told.labels, told.labels
         self.version = _version(path)
