@@ -330,3 +330,17 @@ def test_docs_tell_every_route_without_a_script(browser, address):
         page.locator("#predict summary").click()
         expect(page.locator("#predict")).to_contain_text("curl --data-binary @photo.jpg")
         expect(page.locator("#predict")).to_contain_text("from 1 to 3")
+
+
+def test_an_address_may_be_typed_without_its_scheme_and_what_is_none_is_told(keeping):
+    field = keeping.get_by_role("textbox", name="Address")
+    for typed, sent in (("127.0.0.1:1/a rose.jpg", "https://127.0.0.1:1/a rose.jpg"), ("ftp://a.example/x", None)):
+        field.fill(typed)
+        with keeping.expect_request("**/predict?*") as asked:
+            keeping.keyboard.press("Enter")
+        assert asked.value.post_data_json == {"url": sent or typed}
+        expect(keeping.locator(".card .state").first).to_contain_text("No answer: ")
+        expect(field).to_have_value("")
+    field.fill(" ")
+    keeping.keyboard.press("Enter")
+    expect(keeping.locator(".card")).to_have_count(2)

@@ -32,10 +32,8 @@ function addFiles(files) {
 }
 
 function addAddress(text) {
-  if (!fetches || !/^https?:\/\/\S+$/i.test(text)) return false;
   const name = text.split(/[?#]/)[0].split("/").pop();
   add([{ name: decoded(name) || text, url: text }]);
-  return true;
 }
 
 function decoded(name) {
@@ -61,7 +59,11 @@ for (const chooser of [input, camera]) {
 web.hidden = !fetches;
 web.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (addAddress(web.querySelector("input").value.trim())) web.reset();
+  const text = web.querySelector("input").value.trim();
+  if (text === "") return;
+  // As in the browser's own field. What is no address is the server's to tell.
+  addAddress(/^[a-z][a-z\d+.-]*:\/\//i.test(text) ? text : `https://${text}`);
+  web.reset();
 });
 
 document.getElementById("clear").addEventListener("click", () => {
@@ -93,6 +95,10 @@ addEventListener("paste", (event) => {
 
 // Files go before addresses: a picture that is dragged out of another page comes as both.
 function take(transfer, kind) {
-  if (transfer.files.length > 0) return addFiles(transfer.files);
-  return addAddress(transfer.getData(kind).split("\n")[0].trim());
+  if (transfer.files.length > 0) {
+    addFiles(transfer.files);
+    return;
+  }
+  const text = transfer.getData(kind).split("\n")[0].trim();
+  if (fetches && /^https?:\/\/\S+$/i.test(text)) addAddress(text);
 }
