@@ -301,7 +301,8 @@ def test_what_is_not_http_is_refused_in_the_same_shape(address):
 
 
 def test_unknown_path_and_method_have_the_same_shape(address):
-    assert "/nope" in assert_problem(*ask(address, "/nope"), 404)
+    assert "did you mean" not in assert_problem(*ask(address, "/nope"), 404)
+    assert "did you mean /healthz?" in assert_problem(*ask(address, "/health"), 404)
     assert_problem(*ask(address, "/static/../app.py"), 404)
     assert_problem(*ask(address, "/static/app.py"), 404)
     assert_problem(*ask(address, "/%e5%8d%a1"), 404)

@@ -1,5 +1,6 @@
 """What is wrong with pictures, and errors for clients of TensorFlow Serving; all else is as `web.problems` says."""
 
+import difflib
 from typing import TypeVar
 
 from bottle import HTTPError, request, response
@@ -14,6 +15,9 @@ Fault = TypeVar("Fault", bound=Exception)
 
 # What is wrong with a picture (`ImageError.kind`) -> the status that says so.
 STATUS_OF_KIND = {"not_image": 415, "corrupt": 422, "bomb": 422}
+
+# Characters of a path that is not there, of which the nearest that is is looked for.
+_COMPARED = 40
 
 # The prefix of the routes that answer as TensorFlow Serving does, errors included.
 _TENSORFLOW_SERVING = "/v1/"
@@ -33,6 +37,12 @@ def without_frames(fault: Fault) -> Fault:
     return fault.with_traceback(None)
 
 
+def _nearest(path: str) -> str:
+    rules = [route.rule for route in request.app.routes if "<" not in route.rule]
+    near = difflib.get_close_matches(path[:_COMPARED], rules, n=1, cutoff=0.8)
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def handler(fault: HTTPError) -> bytes:
     """Bottle's handler of errors."""
     without_frames(fault)
@@ -40,5 +50,5 @@ def handler(fault: HTTPError) -> bytes:
         response.headers.update({"Cache-Control": "no-store", "Content-Type": "application/json"})
         return encoded({"error": problems.detail(fault)})
     if fault.status_code == 404 and not isinstance(fault, RequestError):
-        fault = RequestError(404, f"{problems.detail(fault)}; /docs lists what there is")
+        fault = RequestError(404, f"{problems.detail(fault)}; {_nearest(request.path)}/docs lists what there is")
     return problems.handler(fault)
