@@ -367,3 +367,19 @@ def test_a_token_without_a_name_is_refused_and_nothing_is_served(tmp_path, name)
     run = serve("--port", 0, "--tokens", tmp_path / "tokens", "--add-token", name)
     assert (run.returncode, "cannot name a token" in run.stderr) == (2, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_tokens_that_is_lost_withdraws_none_and_is_told_once(tmp_path, capsys):
+    path = tmp_path / "tokens"
+    token = tokens.add(path, "shop")
+    good, known = path.read_bytes(), Tokens(path)
+    for damage in (path.unlink, lambda: path.write_bytes(b"garbage"), path.unlink):
+        damage()
+        assert [known.owner(f"Bearer {token}") for _ in range(3)] == ["shop"] * 3
+        told = capsys.readouterr().err
+        assert (told.count("\n"), "warning: " in told, str(path) in told) == (1, True, True)
+        path.write_bytes(good)
+        assert known.owner(f"Bearer {token}") == "shop"
+    path.write_bytes(b"")
+    assert known.owner(f"Bearer {token}") is None
+    assert capsys.readouterr().err == ""

@@ -74,7 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--add-token", metavar="NAME", help="add a new token to the file of --tokens, print it this once, and end"
     )
     group.add_argument(
-        "--rate", type=_rate, metavar="N", help="pictures a second that one client may ask about (default: any number)"
+        "--rate",
+        type=_rate,
+        metavar="N",
+        help="pictures a second that one client may ask about, five seconds' worth at once; one request may hold more, "
+        "for which the next waits (default: any number)",
     )
     group.add_argument(
         "--cors",
@@ -107,8 +111,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--review",
         action="store_true",
-        help="show the review page of the project in this folder at /review/, for this machine alone (for others: "
-        "`imageloom review --token`)",
+        help="show the review page of the project in this folder at /review/, for this machine alone, so not with "
+        "--tokens or another --host, nor with several --workers (for others: `imageloom review --token`)",
     )
     _add_names(parser)
     _add_keeping(parser)

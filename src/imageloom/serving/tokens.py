@@ -9,7 +9,7 @@ import re
 import secrets
 from pathlib import Path
 
-from imageloom import files
+from imageloom import console, files
 from imageloom.errors import ImageloomError
 
 _PREFIX = "il_"  # by which a token that leaked into a log or a repository is found
@@ -29,6 +29,7 @@ class Tokens:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, int] | None = None
+        self._fault = ""
         self._hashes = _read(path)
 
     def owner(self, authorization: str) -> str | None:
@@ -46,14 +47,20 @@ class Tokens:
         return found if scheme.lower() == "bearer" else None
 
     def _refresh(self) -> None:
-        """Takes over what was added or withdrawn; a file that cannot be read now leaves what was known."""
+        """Takes over what was added or withdrawn; a file that cannot be read now leaves what was known, and says so."""
+        fault = ""
         try:
             status = self._path.stat()
             seen = status.st_mtime_ns, status.st_size
             if seen != self._seen:
                 self._hashes, self._seen = _read(self._path), seen
-        except (OSError, ImageloomError):
-            return
+        except OSError as lost:
+            fault = f"cannot read {self._path}: {lost.strerror}"
+        except ImageloomError as damaged:
+            fault = damaged.message
+        if fault and fault != self._fault:
+            console.warn(f"{fault}; the tokens that were known before stay valid")
+        self._fault = fault
 
 
 def add(path: Path, name: str) -> str:
