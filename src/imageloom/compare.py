@@ -317,10 +317,7 @@ def _class_table(parts: Mapping[str, Comparison]) -> list[str]:
     for name, part in parts.items():
         accuracies = [f"{right / part.pictures:.3f}" for right in (part.right_a, part.right_b)]
         rows.append([name, f"{part.pictures:,}", *accuracies, f"{part.won:,}", f"{part.lost:,}"])
-    first = max(console.columns(row[0]) for row in rows)
-    names = [row[0] + " " * (first - console.columns(row[0])) for row in rows]
-    width = max(len(cell) for row in rows for cell in row[1:])
-    return ["  ".join([name, *(cell.rjust(width) for cell in row[1:])]) for name, row in zip(names, rows, strict=True)]
+    return console.table(rows, even=True)
 
 
 def _changes(changed: Sequence[Seen]) -> list[str]:

@@ -100,8 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"no run of {experiment!r} was logged by imageloom", "`dvc repro` or `make baselines` logs some"
         )
     rows = [entry.cells() for entry in ranked]
-    for line in _aligned([HEADER, *rows]):
-        console.say(console.readable(line))
+    console.say("\n".join(console.table([HEADER, *rows])))
     if others:
         console.say(f"left out: {console.counted(others, 'older run')} of the same names or on other pictures")
     if arguments.markdown:
@@ -179,15 +178,6 @@ def _experiment(paths: Paths) -> str:
 def _short(cost: float | None) -> str:
     """Two digits that count."""
     return "" if cost is None else f"{cost:.2f}" if cost < 0.95 else f"{cost:.1f}" if cost < 9.5 else f"{cost:,.0f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(console.columns(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = []
-    for first, *rest in rows:
-        cells = [first + " " * (widths[0] - console.columns(first))]
-        lines.append("  ".join(cells + [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]))
-    return [line.rstrip() for line in lines]
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from imageloom.console import columns, counted, readable, say
+from imageloom.console import counted, readable, say, table
 from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.status import GOOD, Status
 
@@ -160,16 +160,13 @@ def _say_statuses(
 ) -> None:
     """A line for each key of `more`, a column for each status that any of them has, and what `more` adds to it."""
     statuses = [status.value for status in Status if any(status == found for _, found in counts)]
-    table = [[*header, *statuses, *header_more]]
+    rows = [[*header, *statuses, *header_more]]
     for key in sorted(more):
         numbers = [*(counts.get((key, status), 0) for status in statuses), *more[key]]
-        table.append([*(key if isinstance(key, tuple) else (key,)), *(f"{number:,}" for number in numbers)])
-    _say_table(table, len(header))
+        rows.append([*(key if isinstance(key, tuple) else (key,)), *(f"{number:,}" for number in numbers)])
+    _say_table(rows, len(header))
 
 
-def _say_table(table: list[list[str]], texts: int) -> None:
-    """Prints rows of cells: the first `texts` to the left, the numbers to the right."""
-    widths = [max(columns(line[column]) for line in table) for column in range(len(table[0]))]
-    for line in table:
-        cells = [(readable(cell), " " * (width - columns(cell))) for cell, width in zip(line, widths, strict=True)]
-        say("  " + "  ".join(cell + room if n < texts else room + cell for n, (cell, room) in enumerate(cells)))
+def _say_table(rows: list[list[str]], texts: int) -> None:
+    for line in table(rows, texts):
+        say(f"  {line}")
