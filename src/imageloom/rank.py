@@ -15,6 +15,8 @@ from imageloom.errors import DataError
 from imageloom.files import Paths
 from imageloom.mlflow_store import Run
 
+_NEEDED = {"accuracy", "accuracy_low", "accuracy_high", "macro_f1"}
+
 _COLOUR = "#2f6f9f"
 _GREY = "#8a8a8a"
 
@@ -45,11 +47,7 @@ class Entry:
 
     @classmethod
     def of(cls, run: Run) -> "Entry":
-        """Of a run that the stage `track` logged.
-
-        Raises:
-            KeyError: Another program logged it.
-        """
+        """Of a run that the stage `track` logged."""
         of = run.metrics
         return cls(
             name=run.name,
@@ -122,7 +120,7 @@ def ranking(runs: Sequence[Run]) -> tuple[list[Entry], int]:
     Returns:
         The entries, best first, and how many runs of ours are left out.
     """
-    entries = [Entry.of(run) for run in runs if {"accuracy", "accuracy_low", "macro_f1"} <= run.metrics.keys()]
+    entries = [Entry.of(run) for run in runs if run.metrics.keys() >= _NEEDED]
     newest: dict[str, Entry] = {}
     for entry in entries:
         if entry.pictures == entries[0].pictures:
