@@ -101,14 +101,18 @@ def say_changes(diff: dict[str, Any]) -> None:
 
 def say_report(ledger: Ledger, classes: Sequence[str]) -> None:
     """Prints every class, host and status of the manifest, and which classes need more pictures."""
-    query = 'SELECT "class", place(url), status, count(*) FROM now GROUP BY 1, 2, 3'
-    found = list(ledger.select(query))
-    totals: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, host, _, count in found:
-        totals[name][host] += count
-    shown = {(name, host) for name in totals for host, _ in totals[name].most_common(MOST_HOSTS)}
+    # The busiest hosts first, so that those beyond MOST_HOSTS are added up without being held.
+    query = 'SELECT "class", place(url), count(*) FROM now GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2'
+    hosts: Counter[str] = Counter()
+    shown = set[tuple[str, str]]()
+    for name, host, _ in ledger.select(query):
+        hosts[name] += 1
+        if hosts[name] <= MOST_HOSTS:
+            shown.add((name, host))
     counts: Counter[tuple[Any, str]] = Counter()
-    for name, host, status, count in found:
+    for name, host, status, count in ledger.select(
+        'SELECT "class", place(url), status, count(*) FROM now GROUP BY 1, 2, 3'
+    ):
         counts[(name, host if (name, host) in shown else OTHERS), status] += count
     _say_statuses(counts, {key: [] for key, _ in counts}, ["class", "host"], [])
     if ledger.resumed:  # what it has not come to yet would look starved
