@@ -30,6 +30,9 @@ def test_it_works_in_another_process_and_its_faults_come_back(tmp_path):
         worker.begin(die)
         with pytest.raises(ImageloomError, match="the system ended a process"):
             worker.finish()
+        worker.begin(write, tmp_path / "three", "late")  # as where it was ended before it was asked for more
+        with pytest.raises(ImageloomError, match="the system ended a process"):
+            worker.finish()
 
 
 SCRIPT = """

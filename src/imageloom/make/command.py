@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         0.
 
     Raises:
-        ImageloomError: A flag, the pictures or the network are not as needed, the accuracy is lower than asked, or a
-            place cannot be written; then nothing was written.
+        ImageloomError: A flag, the pictures or the network are not as needed, or the accuracy is lower than asked: then
+            nothing was written. Or a place cannot be written: then each part of it is as it was, or whole and new.
     """
     began = time.monotonic()
     folder = arguments.image_dir.expanduser().resolve()

@@ -177,7 +177,7 @@ def read(arguments: argparse.Namespace) -> Wish:
     """The parameters that the flags stand for.
 
     Raises:
-        ImageloomError: A flag is out of its range, or asks for what there is not yet.
+        ImageloomError: A flag is out of its range, or two contradict each other.
     """
     if arguments.do_fine_tuning and arguments.recipe not in (None, "finetune"):
         raise ImageloomError(
