@@ -135,7 +135,7 @@ class Ui:
         )
         for tries_left in (3, 2, 1, 0):
             try:
-                with urllib.request.urlopen(request, timeout=20) as response:
+                with urllib.request.urlopen(request, timeout=60) as response:
                     content = response.read()
                 return json.loads(content) if content else None
             except urllib.error.HTTPError as fault:  # Prefect's own client tries again too when SQLite is busy

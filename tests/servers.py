@@ -22,4 +22,4 @@ def serving(model: Path, *options: str, cwd: Path | None = None) -> Iterator[tup
     finally:
         if server.poll() is None:
             server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=20)
+        server.communicate(timeout=60)

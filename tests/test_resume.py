@@ -215,7 +215,7 @@ def test_two_crawls_of_one_project_at_a_time_are_refused(site: Any, tmp_path: Pa
     assert cli.main(["scrape", "-C", str(folder)]) == 2
     assert "error: another crawl of this project is at work" in capsys.readouterr().err
     wait.set()
-    said, _ = first.communicate(timeout=30)
+    said, _ = first.communicate(timeout=60)
     assert first.returncode == 0, said
     assert len(end_state(folder)["rows"]) == PICTURES
 

@@ -92,7 +92,7 @@ def test_they_end_with_a_crawl_that_is_killed(crawl: Crawl) -> None:
     assert decoders
     assert all(is_alive(decoder) for decoder in decoders)
     process.kill()
-    process.communicate(timeout=10)  # they have its standard output as well: this waits for them
+    process.communicate(timeout=60)  # they have its standard output as well: this waits for them
     wait_until(lambda: not any(is_alive(decoder) for decoder in decoders))
 
 
@@ -100,7 +100,7 @@ def test_a_crawl_that_loses_one_says_so_and_the_next_goes_on(crawl: Crawl) -> No
     process = crawl.start()
     os.kill(children(process)[0], signal.SIGKILL)
     crawl.go_on.set()
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert errors.startswith("error: the system ended a process that decodes pictures\nhint: it may have run out of")
     assert "Traceback" not in errors
@@ -115,7 +115,7 @@ def test_a_crawl_that_loses_one_says_so_and_the_next_goes_on(crawl: Crawl) -> No
 def test_ctrl_c_which_reaches_all_of_them_is_told_by_none(crawl: Crawl) -> None:
     process = crawl.start()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert crawl.statuses().count("ok") == PICTURES // 2

@@ -40,7 +40,7 @@ def test_pages_answer_where_it_says(ui: Ui) -> None:
     for port in (ui.port, ui.mlflow_port):
         address = f"http://127.0.0.1:{port}"
         assert address in ui.said()
-        with urllib.request.urlopen(address, timeout=20) as response:
+        with urllib.request.urlopen(address, timeout=60) as response:
             assert response.status == 200
             assert b"<html" in response.read().lower()
     assert f"http://127.0.0.1:{ui.mlflow_port}/#/experiments?workflowType=machine_learning  " in ui.said()
@@ -195,7 +195,7 @@ def new_experiment(ui: Ui, name: str) -> str:
         data=json.dumps({"name": name}).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return str(json.load(response)["experiment_id"])
 
 

@@ -69,14 +69,14 @@ def test_folder_is_searched_for_pictures_only(exported_model, pictures):
 def test_bad_file_gets_an_error_line_and_the_others_their_answers(exported_model, pictures, bad):
     os.mkfifo(pictures / "pipe")
     files = [pictures / bad, pictures / "sub" / "叶.PNG"]
-    run = imageloom(*files, "--json", "--model", exported_model, timeout=20)
+    run = imageloom(*files, "--json", "--model", exported_model, timeout=60)
     assert run.returncode == 2
     assert run.stderr.startswith(f"error: {files[0]}: ")
     assert run.stderr.count("\n") == 1
     first, second = json.loads(run.stdout)
     assert first.keys() == {"file", "error"}
     assert second["label"] == "green"
-    text = imageloom(*files, "--model", exported_model, timeout=20)
+    text = imageloom(*files, "--model", exported_model, timeout=60)
     assert (text.returncode, text.stderr) == (2, run.stderr)
     assert "叶.PNG: green" in text.stdout
 

@@ -108,5 +108,5 @@ def reviewing(root: Path, *options: str, port: int = 0) -> Iterator[tuple[str, s
     finally:
         if server.poll() is None:
             server.send_signal(signal.SIGTERM)
-        _, complaints = server.communicate(timeout=20)
+        _, complaints = server.communicate(timeout=60)
         assert complaints == ""

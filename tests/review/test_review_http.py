@@ -27,7 +27,7 @@ class Client:
         self.cookie = self.csrf = ""
 
     def ask(self, path: str, content: object = None, **headers: str) -> tuple[HTTPResponse, bytes]:
-        connection = HTTPConnection(self.host, timeout=20)
+        connection = HTTPConnection(self.host, timeout=60)
         sent = {"Cookie": self.cookie} if self.cookie else {}
         body = None
         if content is not None:

@@ -56,6 +56,6 @@ def serving_slowly_for(exported_model: Path):
                 yield re.search(r"http://[^\s,]+", server.stdout.readline())[0]
             finally:
                 server.terminate()
-                server.communicate(timeout=20)
+                server.communicate(timeout=60)
 
     return start

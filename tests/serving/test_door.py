@@ -176,7 +176,7 @@ def test_access_log_may_go_to_standard_output(serving, exported_model):
     with serving(exported_model, "--access-log", "-") as (address, server):
         ask(address, "/healthz")
         server.send_signal(signal.SIGTERM)
-        lines = server.communicate(timeout=20)[0].splitlines()
+        lines = server.communicate(timeout=60)[0].splitlines()
     assert json.loads(lines[-1])["path"] == "/healthz"
 
 

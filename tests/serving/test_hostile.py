@@ -40,7 +40,7 @@ def hardened(serving, exported_model):
     with serving(exported_model, "--threads", "2", "--no-fetch") as (address, server):
         yield address, server
         server.terminate()
-        output, errors = server.communicate(timeout=20)
+        output, errors = server.communicate(timeout=60)
         assert server.returncode == 0
         # libtiff, which is in C, says of its own accord what is wrong with a TIFF, after the name of its function.
         assert [line for line in errors.splitlines() if not re.match(r"_?[A-Z][A-Za-z0-9]+: ", line)] == []
@@ -145,7 +145,7 @@ def test_slow_senders_are_let_go(serving_slowly_for, exported_model):
     """A byte now and then keeps a connection; not for ever. Others are answered meanwhile."""
     with serving_slowly_for(0.5) as address:
         host = urlsplit(address)
-        slow = [socket.create_connection((host.hostname, host.port), timeout=10) for _ in range(20)]
+        slow = [socket.create_connection((host.hostname, host.port), timeout=60) for _ in range(20)]
         for number, connection in enumerate(slow):
             connection.sendall(b"POST /predict HTTP/1.1\r\n" + (b"Content-Length: 99\r\n\r\nab" if number % 2 else b""))
         ends = time.monotonic() + 1.2
@@ -165,7 +165,7 @@ def test_those_who_hang_up_cost_nothing(hardened):
     host = urlsplit(address)
     head = f"POST /predict HTTP/1.1\r\nContent-Length: {len(PICTURE)}\r\n\r\n".encode()
     for number in range(300):
-        with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
+        with socket.create_connection((host.hostname, host.port), timeout=60) as connection:
             connection.sendall(head + (PICTURE if number % 2 else PICTURE[:50]))
     assert_well(address, server)
 
@@ -188,7 +188,7 @@ def assert_well(address: str, server) -> None:
 def converse(address: str, sent: bytes, silence: float = SILENCE) -> list[int]:
     """Sends bytes and gives the statuses of all that is answered, until the server closes or is silent."""
     host = urlsplit(address)
-    with socket.create_connection((host.hostname, host.port), timeout=10) as connection:
+    with socket.create_connection((host.hostname, host.port), timeout=60) as connection:
         with contextlib.suppress(OSError):  # refused before all of it was sent
             connection.sendall(sent)
         return answers(read_until_silent(connection, silence))

@@ -103,7 +103,7 @@ def test_newer_models_take_over_under_load_without_a_failed_request(serving, exp
             until(lambda asked=asked: sum(clients.statuses.values()) > asked + 8)
             assert json.loads(ask(address, "/predict", RED)[1])["model"] == wanted
         server.send_signal(signal.SIGTERM)
-        output, errors = server.communicate(timeout=20)
+        output, errors = server.communicate(timeout=60)
     assert clients.broken == []
     assert set(clients.statuses) == {200}
     assert set(clients.versions) == served
@@ -158,7 +158,7 @@ def test_sigterm_answers_all_that_was_let_in(serving, exported_model, workers):
     with serving(exported_model, *options) as (address, server), crowd(address, MEDIUM) as clients:
         until(lambda: sum(clients.statuses.values()) > 20)
         server.send_signal(signal.SIGTERM)
-        output, errors = server.communicate(timeout=20)
+        output, errors = server.communicate(timeout=60)
         answered = sum(clients.statuses.values())
         time.sleep(0.1)
         assert sum(clients.statuses.values()) == answered
@@ -195,7 +195,7 @@ def test_killed_worker_is_replaced(serving, exported_model):
         for _ in range(8):
             assert ask(address, "/predict", RED)[0].status == 200
         server.send_signal(signal.SIGTERM)
-        errors = server.communicate(timeout=20)[1]
+        errors = server.communicate(timeout=60)[1]
     assert server.returncode == 0
     assert errors == f"worker {victim} was ended by SIGKILL; another takes its place\n"
 
@@ -210,7 +210,7 @@ def test_workers_add_up_what_they_count_and_leave_nothing_behind(serving, export
         assert [line.split()[-1] for line in lines if 'route="/predict"' in line] == ["10.0"], counts
         assert len(list(tmp_path.iterdir())) == 1
         server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=20)
+        server.communicate(timeout=60)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -81,7 +81,7 @@ def test_served_champion_follows_its_alias(serving, registry):
         time.sleep(8)
         assert json.loads(ask(address, "/model")[1])["reloads"] == 1
         server.send_signal(signal.SIGTERM)
-        output, errors = server.communicate(timeout=20)
+        output, errors = server.communicate(timeout=60)
     assert errors == ""
     assert output.count("answers now") == 1
 

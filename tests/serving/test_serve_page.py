@@ -284,7 +284,7 @@ def test_busy_server_is_asked_again(browser, serving, exported_model):
     with serving(exported_model, "--rate", "1") as (address, _):
         for page in _open(browser, address):
             bring(page, "drop", *((f"{number}.png", RED) for number in range(6)))
-            expect(page.locator(".card .label:text('红')")).to_have_count(6, timeout=15_000)
+            expect(page.locator(".card .label:text('红')")).to_have_count(6)
 
 
 def test_phone_shows_all_without_scrolling_sideways_and_takes_photographs(browser, address):
