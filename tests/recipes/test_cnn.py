@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import digits
 import numpy as np
 import pytest
+from killed import run_until
 from projects import Project
 
 from imageloom import params, train
@@ -86,13 +85,8 @@ def test_it_goes_on_where_it_was_killed_with_the_same_result(copied, trained):
     expected = {name: (copied.paths.classifier / name).read_bytes() for name in ("head.npz", "network/backbone.tflite")}
     shutil.rmtree(copied.paths.classifier)
     kept = train._kept(copied.paths)
-    with subprocess.Popen(command(copied), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while not any(len(path.read_text().splitlines()) > 3 for path in kept.glob("*/history.csv")):
-            assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+    run_until("history.csv", 3, *command(copied)[3:])
+    assert [len(path.read_text().splitlines()) for path in kept.glob("*/history.csv")] == [4]
     assert not copied.paths.classifier.exists()
     run = subprocess.run(command(copied), check=True, capture_output=True, encoding="utf-8")
     assert "goes on after epoch" in run.stdout

@@ -4,11 +4,9 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from killed import run_until
 from once import made_once, run_python
 from ports import free_port
 from projects import Project
@@ -161,13 +160,8 @@ def test_epochs_stand_in_mlflow_before_the_result_does(trained):
 
 def test_a_training_that_was_killed_goes_on_with_the_same_bytes(copied, trained):
     kept = train._kept(copied.paths)
-    with subprocess.Popen(command(copied), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 300
-        while not list(kept.glob("*/history.csv")):
-            assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    run_until("history.csv", 1, *command(copied)[3:])
+    assert list(kept.glob("*/history.csv"))
     assert not copied.paths.classifier.exists()
     done = subprocess.run(command(copied), check=True, capture_output=True, encoding="utf-8")
     assert "goes on after epoch" in done.stdout
@@ -229,7 +223,7 @@ def test_two_workers_learn_what_one_does(copied):
             )
         )
     try:
-        said = [process.communicate(timeout=300) for process in processes]
+        said = [process.communicate(timeout=900) for process in processes]
     finally:
         for process in processes:
             process.kill()
