@@ -201,7 +201,7 @@ def test_dead_server_warns_soon_and_keeps_the_password(
         port = server.getsockname()[1]
         started = time.monotonic()
         entry = log(paths, tracking_uri=f"http://me:s3cret@127.0.0.1:{port}/")
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 100  # of the minutes for which MLflow would try by itself
     assert entry["run_id"] is None
     assert entry["tracking_uri"] == f"http://127.0.0.1:{port}/"
     assert "s3cret" not in json.dumps(entry) + capsys.readouterr().err

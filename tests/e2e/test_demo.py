@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -237,7 +236,5 @@ def test_parameters_that_git_shows_are_those_that_ran(demo):
 
 
 def test_the_page_is_there(server):
-    started = time.monotonic()
     with urllib.request.urlopen(f"{server}/", timeout=60) as answer:
         assert b"imageloom" in answer.read()
-    assert time.monotonic() - started < 5
