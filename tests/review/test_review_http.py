@@ -320,7 +320,7 @@ def test_project_without_pictures_is_told_what_to_do(tmp_path):
 def test_it_ends_when_asked_to(desk, number, code):
     with reviewing(desk.paths.root) as (_, server):
         server.send_signal(number)
-        assert server.wait(10) == code
+        assert server.wait(60) == code
 
 
 def test_headers_allow_no_inline_script_and_no_other_site():
