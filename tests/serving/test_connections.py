@@ -72,6 +72,7 @@ class Running:
 
     def close(self) -> None:
         """Ends it in good order."""
+        self.looks_by_itself = True
         self.app.let.set()
         self.server.stop()
         self.thread.join(2 * PATIENCE)
