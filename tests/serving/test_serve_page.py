@@ -129,7 +129,7 @@ def test_why_shows_what_speaks_for_the_answer_and_again_the_picture(page):
     button.click()
     expect(shown).to_be_visible()
     expect(preview).to_be_hidden()
-    assert shown.evaluate("picture => picture.naturalWidth") == 32  # as the model sees it
+    assert shown.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 32  # as the model sees it
     expect(button).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("status")).to_contain_text("what speaks for 红 coloured")
     button.click()
