@@ -110,7 +110,7 @@ def test_newer_models_take_over_under_load_without_a_failed_request(serving, exp
     folder = Path(shutil.copytree(exported_model, tmp_path / "models" / "export"))
     first = json.loads((folder / "model.json").read_text(encoding="utf-8"))["version"]
     served = {first}
-    options = ("--watch", "0.02", "--threads", "2")
+    options = ("--watch", "0.1", "--threads", "2")  # else two looks fall between the steps of a replacement
     with serving(folder, *options, before=LINGERING) as (address, server), crowd(address, RED) as clients:
         for number in range(1, SWAPS + 1):
             wanted = f"{number:012x}"
