@@ -123,7 +123,7 @@ class Ui:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(180)
+        return self.process.wait(300)
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Asks Prefect's API."""
