@@ -90,7 +90,7 @@ def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported
 
 
 def test_request_that_waited_too_long_is_not_begun(serving, exported_model):
-    options = ("--threads", "1", "--queue", "50", "--deadline", "0.7", "--cache", "0")
+    options = ("--threads", "1", "--queue", "50", "--deadline", "2", "--cache", "0")
     with serving(exported_model, *options) as (address, _):
         answers = []
 
@@ -101,7 +101,7 @@ def test_request_that_waited_too_long_is_not_begun(serving, exported_model):
         with ThreadPoolExecutor(16) as pool:
             until(both_were_seen)
         late = [assert_problem(reply, body, 503) for reply, body in answers if reply.status != 200]
-        assert all("0.7 s" in detail for detail in late)
+        assert all("2 s" in detail for detail in late)
         until(lambda: ask(address, "/predict", RED)[0].status == 200)
 
 
