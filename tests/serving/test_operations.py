@@ -101,7 +101,7 @@ def test_request_that_waited_too_long_is_not_begun(serving, exported_model):
         with ThreadPoolExecutor(16) as pool:
             until(both_were_seen)
         late = [assert_problem(reply, body, 503) for reply, body in answers if reply.status != 200]
-        assert all("2 s" in detail for detail in late)
+        assert all("after 2 s" in detail for detail in late)
         until(lambda: ask(address, "/predict", RED)[0].status == 200)
 
 
