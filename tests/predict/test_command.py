@@ -139,5 +139,5 @@ def test_one_picture_takes_little_beside_its_libraries_and_150_megabytes(exporte
     libraries, _ = cost("-c", LIBRARIES)
     answer = ("-m", "imageloom.cli", "predict", pictures / "a rose 🌹.jpg", "--model", exported_model)
     seconds, kilobytes = cost(*answer)
-    assert seconds < 3 * libraries
+    assert seconds < 2.5 * libraries  # with pandas 3.7
     assert kilobytes < 150_000
