@@ -33,8 +33,8 @@ from imageloom.sources.demo_gallery import DemoGallery
 from imageloom.sources.source import Candidate, Context, GetPage, Source
 
 GALLERY = "kind: gallery, start: 'http://a/{class}', item: img"
-# A server that answers late on a busy machine is no fault.
-SETTINGS = "  backoff: 0.01\n  retries: 1\n  timeout: 300\n  idle_timeout: 300\n  allow_hosts: [127.0.0.1]\n"
+SETTINGS = "  backoff: 0.01\n  retries: 1\n  timeout: 300\n  allow_hosts: [127.0.0.1]\n"
+PATIENT = SETTINGS + "  idle_timeout: 300\n"  # for servers that let it wait, be it on purpose
 
 
 def picture(colour: str = "red", size: int = 20, form: str = "JPEG") -> bytes:
@@ -233,7 +233,7 @@ def test_a_row_that_is_not_listed_any_more_stays_with_its_dates(site: Any, tmp_p
 def test_two_crawls_of_one_site_give_equal_rows(site: Any, tmp_path: Path) -> None:
     pictures = {f"{n}.png": (200, {"ETag": f'"{n}"'}, picture(f"#0000{n:02x}", form="PNG")) for n in range(60)}
     gallery(site, cat=pictures, dog={"a.jpg": picture(), "b.jpg": picture(), "c.jpg": b"no"})  # a and b: same bytes
-    folders = [project(tmp_path / name, from_site(site)) for name in ("one", "two")]
+    folders = [project(tmp_path / name, from_site(site), settings=PATIENT) for name in ("one", "two")]
     assert [scrape(folder) for folder in folders] == [0, 0]
     one, two = ([{**row, "first_seen": 0, "last_seen": 0} for row in manifest(folder)] for folder in folders)
     assert one == two
@@ -466,7 +466,7 @@ def test_a_crawl_that_is_broken_off_waits_for_nobody_and_keeps_what_came(
     stuck = threading.Event()
     for number in range(20, 40):
         site.routes[f"/cat/{number}.png"] = lambda handler: stuck.wait(300) and b""
-    folder = project(tmp_path / "project", from_site(site))
+    folder = project(tmp_path / "project", from_site(site), settings=PATIENT)
     crawl = NotedCrawl(folder)
     process = crawl.process
     wait_until(lambda: crawl.noted == 20 and len(site.asked) >= 21 + 8)  # all that are not stuck, and as many as may be
@@ -533,7 +533,7 @@ def test_what_stands_where_a_folder_should_be_is_named(tmp_path: Path, capsys: A
 def test_too_few_open_files_are_an_error_that_says_what_to_do(site: Any, tmp_path: Path, most: int) -> None:
     ended = threading.Event()
     gallery(site, cat={f"{n}.jpg": lambda handler: ended.wait(60) and picture() for n in range(30)}, dog={})
-    folder = project(tmp_path, from_site(site), settings=SETTINGS + "  concurrency: 30\n  per_host: 30\n")
+    folder = project(tmp_path, from_site(site), settings=PATIENT + "  concurrency: 30\n  per_host: 30\n")
     script = 'ulimit -n "$1"; exec "$0" -m imageloom.cli scrape -C "$2"'
     command = ["sh", "-c", script, sys.executable, str(most), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
