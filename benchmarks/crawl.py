@@ -6,6 +6,9 @@ run, and runs with the best of several numbers of processes and threads: the bar
 shard at a time, and its shards hold 10,000 addresses unless it is told otherwise, so that here a second process has
 nothing to do. With shards of 1,000 both are busy: shown beside it, as who knows it well would run it.
 
+The machine may be shared, and now faster, now slower: so what is compared runs one after the other, a ratio is the
+median of those within a turn, and a rate that of the middle turn.
+
 A steady rate is what the tool itself says about its crawling; wall clock counts its start and end as well. Memory is
 what all processes of a crawl take together, where what they share counts once (Linux's "proportional set size").
 
@@ -23,6 +26,7 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -40,7 +44,7 @@ OTHER = "img2dataset==1.47.0"
 
 PICTURES, ADDRESSES = 2_000, 5
 MANY, FEW = 100_000, 5_000
-TURNS = 2  # of each speed; the best counts, for both
+TURNS = 3  # of each speed
 
 SIZE = 224
 PROCESSES_AND_THREADS = ((1, 16), (2, 8), (2, 16), (2, 32))
@@ -80,29 +84,30 @@ def speeds(root: Path, tool: Path, port: int) -> list[Figure]:
     """The same crawl in three ways, by both."""
     urls = addresses(port)
     (root / "urls.txt").write_text("\n".join(urls))
-    plain, small = [], []
+    own: dict[str, list[Run]] = {way: [] for way in WAYS}
     theirs: dict[tuple[str, str], list[Run]] = {(way, shards): [] for way in WAYS for shards in SHARDS}
     settings = {shards: best_setting(root, tool, shards) for shards in SHARDS}
     for _ in range(TURNS):
-        plain.append(ours(project(root / "plain", urls)))
-        small.append(ours(project(root / "small", urls, f"  resize: {SIZE}\n")))
-        for way, shards in theirs:
-            theirs[way, shards].append(img2dataset(root, tool, settings[shards], [*WAYS[way], *in_shards(shards)]))
-    first, resized = best(plain), best(small)
-    figures = [*rates("crawl", first), *rates(f"crawl to {SIZE}", resized)]
+        for way, options in WAYS.items():
+            own[way].append(ours(project(root / "ours", urls, f"  resize: {SIZE}\n" if way == SMALL else "")))
+            for shards in SHARDS:
+                theirs[way, shards].append(img2dataset(root, tool, settings[shards], [*options, *in_shards(shards)]))
+    plain = [run for way, runs in own.items() if way != SMALL for run in runs]
+    first = middle(plain)
+    figures = [*rates("crawl", first), *rates(f"crawl to {SIZE}", middle(own[SMALL]))]
     for (way, shards), runs in theirs.items():
-        figures += rates(f"img2dataset {way}, {shards}", best(runs))
-    for (way, bar), own in zip(BARS.items(), (first, first, resized), strict=True):
+        figures += rates(f"img2dataset {way}, {shards}", middle(runs))
+    for way, bar in BARS.items():
         figures += [
-            Figure(f"crawl / img2dataset {way}, {shards}", own.rate / best(theirs[way, shards]).rate, "ratio", barred)
+            Figure(f"crawl / img2dataset {way}, {shards}", ratio(own[way], theirs[way, shards]), "ratio", barred)
             for shards, barred in zip(SHARDS, (bar, ""), strict=True)
         ]
     return [
         *figures,
         Figure("start and end, beside the crawling", first.wall - len(urls) / first.rate, "s", "< 1"),
         Figure("peak memory", max(run.memory for run in plain), "MB", "< 150"),
-        Figure(f"peak memory, to {SIZE}", max(run.memory for run in small), "MB", "< 150"),
-        Figure("peak memory of img2dataset", best(theirs["without resizing", "at its best"]).memory, "MB"),
+        Figure(f"peak memory, to {SIZE}", max(run.memory for run in own[SMALL]), "MB", "< 150"),
+        Figure("peak memory of img2dataset", middle(theirs["without resizing", "at its best"]).memory, "MB"),
     ]
 
 
@@ -110,14 +115,18 @@ def again(root: Path, port: int, lasting: int) -> list[Figure]:
     """A second crawl when nothing has changed, of a server that says nothing of time and of one that does."""
     figures = []
     for name, at in (("every picture asked for", port), ("every picture still fresh", lasting)):
-        first = best([ours(project(root / "again", addresses(at))) for _ in range(TURNS)])
-        before = bytes_sent(root)
-        second = best([ours(root / "again") for _ in range(TURNS)])
+        first, second, sent = [], [], 0
+        for _ in range(TURNS):
+            first.append(ours(project(root / "again", addresses(at))))
+            before = bytes_sent(root)
+            second.append(ours(root / "again"))
+            sent += bytes_sent(root) - before
+        wall = statistics.median(one.wall / two.wall for one, two in zip(first, second, strict=True))
         figures += [
-            *rates(f"second crawl, {name}", second),
-            Figure(f"second / first crawl, {name}, steady", second.rate / first.rate, "ratio", ">= 8"),
-            Figure(f"second / first crawl, {name}, wall clock", first.wall / second.wall, "ratio"),
-            Figure("bytes of pictures in it", bytes_sent(root) - before, "bytes", "< 1"),
+            *rates(f"second crawl, {name}", middle(second)),
+            Figure(f"second / first crawl, {name}, steady", ratio(second, first), "ratio", ">= 8"),
+            Figure(f"second / first crawl, {name}, wall clock", wall, "ratio"),
+            Figure("bytes of pictures in it", sent, "bytes", "< 1"),
         ]
     return figures
 
@@ -230,9 +239,14 @@ def best_setting(root: Path, tool: Path, shards: str) -> tuple[int, int]:
     return found
 
 
-def best(runs: list[Run]) -> Run:
-    """The one that other work on this machine has disturbed least."""
-    return max(runs, key=lambda run: run.rate)
+def middle(runs: list[Run]) -> Run:
+    """The one with the median rate."""
+    return sorted(runs, key=lambda run: run.rate)[len(runs) // 2]
+
+
+def ratio(ours: list[Run], others: list[Run]) -> float:
+    """Median of the ratios of the rates of the same turn."""
+    return statistics.median(one.rate / other.rate for one, other in zip(ours, others, strict=True))
 
 
 def run(command: list[str]) -> tuple[str, float, float]:

@@ -35,7 +35,7 @@ class Network:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What backbone.json says: `module`, `image_size`, `features`, `layers`, `licence`, `sha256`.
+        """What backbone.json says: `module`, `image_size`, `features`, `layers`, `licence`, `weights`, `sha256`.
 
         Raises:
             DataError: It is missing or damaged.

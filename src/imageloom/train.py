@@ -54,12 +54,12 @@ def run(settings: Params, paths: Paths) -> None:
     """
     table = tables.read(paths.split, tables.SPLIT, "split")
     classes, sides = read(table, paths)
-    # On one thread: sums come out the same whatever the number of cores, and on matrices as small as these, threads
-    # that wait for each other on a busy machine make minutes of seconds.
     own = getattr(settings, settings.recipe)
     if not Team(getattr(own, "strategy", "none")).is_chief:
         _help(own, settings.recipe, (classes, sides), paths)
         return
+    # On one thread: sums come out the same whatever the number of cores, and on matrices as small as these, threads
+    # that wait for each other on a busy machine make minutes of seconds.
     with files.atomic_folder(paths.classifier) as folder, threadpool_limits(1):
         if settings.recipe in registry.NETWORKS:
             fitted, sides = _train_network(settings, (classes, sides), table, paths, folder)

@@ -2,13 +2,10 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
-import digits
 import numpy as np
 import pytest
-from killed import run_until
+from digit_projects import copy_of, digit_project, train_killed_and_again, trained_by_a_process
 from projects import Project
 
 from imageloom import params, train
@@ -17,41 +14,19 @@ from imageloom.evaluate import outcome
 from imageloom.predictor import Predictor
 from imageloom.recipes.cnn import CnnParams, _model, _require_room
 
-CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in digits.DIGITS]
 SMALL = {"size": 16, "blocks": 2, "filters": 16, "batch_size": 16, "augment": {"flip": "none"}}
-
-
-def configure(project: Project, **cnn: object) -> None:
-    project.configure(
-        classes=CLASSES,
-        split={"method": "stratified"},
-        embed={"aspect": "stretch"},
-        train={"recipe": "cnn", "cnn": SMALL | {"epochs": 14} | cnn},
-        export={"formats": ["float32", "int8"], "max_accuracy_drop": 0.1, "representative": 60},
-    )
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiles_backbone) -> Project:
     """A project of 150 pictures, trained in a process of its own as it is to be killed in one."""
-    project = Project(tmp_path_factory.mktemp("cnn") / "数字")
-    configure(project, grey=True)
-    shutil.copytree(tiles_backbone, project.paths.backbone)
-    for spec, number in zip(CLASSES, digits.DIGITS, strict=True):
-        project.add(spec["name"], digits.pictures(number))
-    project.run("embed", "clean", "split")
-    subprocess.run(command(project), check=True, capture_output=True)
-    return project
-
-
-def command(project: Project) -> list[str]:
-    return [sys.executable, "-m", "imageloom.cli", "train", "-C", str(project.paths.root)]
-
-
-@pytest.fixture
-def copied(trained, tmp_path) -> Project:
-    project = Project(tmp_path / "copy")
-    shutil.copytree(trained.paths.root, project.paths.root, dirs_exist_ok=True)
+    project = digit_project(
+        tmp_path_factory.mktemp("cnn") / "数字",
+        tiles_backbone,
+        train={"recipe": "cnn", "cnn": SMALL | {"epochs": 14, "grey": True}},
+        export={"formats": ["float32", "int8"], "max_accuracy_drop": 0.1, "representative": 60},
+    )
+    trained_by_a_process(project)
     return project
 
 
@@ -81,17 +56,12 @@ def test_the_history_has_a_row_for_each_epoch(trained):
     assert [line.split(",")[0] for line in chosen] == [str(about["fitted"]["epoch"])]
 
 
-def test_it_goes_on_where_it_was_killed_with_the_same_result(copied, trained):
+def test_it_goes_on_where_it_was_killed_with_the_same_result(trained, tmp_path):
+    copied = copy_of(trained, tmp_path / "copy")
     expected = {name: (copied.paths.classifier / name).read_bytes() for name in ("head.npz", "network/backbone.tflite")}
     shutil.rmtree(copied.paths.classifier)
-    kept = train._kept(copied.paths)
-    run_until("history.csv", 3, *command(copied)[3:])
-    assert [len(path.read_text().splitlines()) for path in kept.glob("*/history.csv")] == [4]
-    assert not copied.paths.classifier.exists()
-    run = subprocess.run(command(copied), check=True, capture_output=True, encoding="utf-8")
-    assert "goes on after epoch" in run.stdout
+    train_killed_and_again(copied, 3)
     assert {name: (copied.paths.classifier / name).read_bytes() for name in expected} == expected
-    assert not kept.exists()
 
 
 @pytest.mark.parametrize(("units", "normalise", "length"), [(0, True, 32), (24, False, 24)])

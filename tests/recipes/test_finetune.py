@@ -6,22 +6,20 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
-import digits
 import httpx
 import numpy as np
 import pytest
 import yaml
-from killed import run_until
+from digit_projects import command, copy_of, digit_project, train_killed_and_again, trained_by_a_process
 from once import made_once, run_python
 from ports import free_port
 from projects import Project
 from servers import serving
 
-from imageloom import backbone_files, graphs, network, train
+from imageloom import backbone_files, graphs, network
 from imageloom.errors import DataError, ModelError
 from imageloom.evaluate import outcome
 from imageloom.predictor import Predictor
@@ -29,7 +27,6 @@ from imageloom.recipes.augment import AugmentParams, augmented
 from imageloom.recipes.epochs import _has_stopped
 from imageloom.recipes.finetune import by_layer
 
-CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in digits.DIGITS]
 CALM = {"flip": "none", "crop": 0, "contrast": 0.1, "brightness": 0, "colour": 0}
 QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 0.005, "augment": CALM}
 
@@ -49,7 +46,7 @@ for number, filters in enumerate((8, 12, 16)):
 model = Model(images, layers.GlobalAveragePooling2D()(flow))
 folder = Path(sys.argv[1])
 graphs.save(graphs.reusable(model), folder / "saved_model")
-backbone_files.complete(folder, backbone_files.About("three layers", 32, "last", "CC0-1.0"))
+backbone_files.complete(folder, backbone_files.About("three layers", 32, "last", "CC0-1.0", "none"))
 """
 
 
@@ -62,41 +59,26 @@ def backbone(request) -> Path:
     return made_once(path, partial(run_python, "-c", NETWORK))
 
 
-def configure(project: Project, **finetune: object) -> None:
-    project.configure(
-        classes=CLASSES,
-        split={"method": "stratified"},
-        embed={"aspect": "stretch"},
-        train={"recipe": "finetune", "finetune": QUICK | finetune},
-        export={"formats": ["float32", "int8"], "max_accuracy_drop": 0.2, "representative": 60},
-        track={},
-    )
-
-
-def command(project: Project) -> list[str]:
-    return [sys.executable, "-m", "imageloom.cli", "train", "-C", str(project.paths.root)]
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, backbone, empty_mlflow) -> Project:
     """Trained by a process of its own, with a store of MLflow beside it."""
-    project = Project(tmp_path_factory.mktemp("finetune") / "数字 🔢")
-    configure(project)
-    shutil.copytree(backbone, project.paths.backbone)
+    project = digit_project(
+        tmp_path_factory.mktemp("finetune") / "数字 🔢",
+        backbone,
+        32,
+        train={"recipe": "finetune", "finetune": QUICK},
+        export={"formats": ["float32", "int8"], "max_accuracy_drop": 0.2, "representative": 60},
+        track={},
+    )
     shutil.copy(empty_mlflow, project.paths.root / "mlflow.db")
-    for spec, number in zip(CLASSES, digits.DIGITS, strict=True):
-        project.add(spec["name"], digits.pictures(number, 32))
-    project.run("embed", "clean", "split")
-    done = subprocess.run(command(project), check=True, capture_output=True, encoding="utf-8")
-    assert done.stderr == ""
+    assert trained_by_a_process(project).stderr == ""
     return project
 
 
 @pytest.fixture
 def copied(trained, tmp_path) -> Project:
     """As it was before it was trained, and without MLflow."""
-    project = Project(tmp_path / "copy")
-    shutil.copytree(trained.paths.root, project.paths.root, dirs_exist_ok=True)
+    project = copy_of(trained, tmp_path / "copy")
     settings = project_sections(project)
     del settings["track"]
     project.configure(**settings)
@@ -135,6 +117,12 @@ def test_it_learns_and_says_of_each_epoch_what_it_learnt(trained):
     assert not np.allclose(before.read([name]), after.read([name]), rtol=0.05)
 
 
+def test_it_tells_what_network_it_was_and_by_which_weights(trained):
+    before, after = (one.about for one in (network.pretrained(trained.paths), network.of(trained.paths)))
+    assert before["weights"] == "none"
+    assert {key for key in before if before[key] != after[key]} == {"sha256"}
+
+
 def test_every_format_and_the_server_answer_as_it_was_evaluated(trained):
     said = outcome.read(trained.paths)
     trained.run("evaluate", "export")
@@ -159,13 +147,7 @@ def test_epochs_stand_in_mlflow_before_the_result_does(trained):
 
 
 def test_a_training_that_was_killed_goes_on_with_the_same_bytes(copied, trained):
-    kept = train._kept(copied.paths)
-    run_until("history.csv", 1, *command(copied)[3:])
-    assert list(kept.glob("*/history.csv"))
-    assert not copied.paths.classifier.exists()
-    done = subprocess.run(command(copied), check=True, capture_output=True, encoding="utf-8")
-    assert "goes on after epoch" in done.stdout
-    assert not kept.exists()
+    train_killed_and_again(copied, 1)
     assert made(copied) == made(trained)
 
 

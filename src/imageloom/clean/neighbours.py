@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 AXES = 128  # numbers that a feature vector is projected to before it is looked up
-_EXPANSION = 96  # vectors that usearch keeps in view while it adds or looks: recall against time
+_EXPANSION = 64  # vectors that usearch keeps in view while it adds or looks: recall against time
 _FEW = 32  # the same for bits, which are looked up in many forms
 _ROWS = 4096  # at a time, which keeps memory flat
 

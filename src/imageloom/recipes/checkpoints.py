@@ -19,7 +19,8 @@ def digest(data: Sequence[Data], params: StageParams, workshop: Workshop, code: 
     """Of all that decides what a training makes, by which it is known again.
 
     Args:
-        data: The pictures, training before validation; their features tell what is on them.
+        data: The pictures, training before validation; their features tell what is on them. What each counts, and the
+            groups by which a probe that a training begins with is fitted, decide as well.
         params: Of the recipe.
         workshop: Where it works.
         code: Files of modules that a training which goes on must find unchanged.
@@ -28,7 +29,9 @@ def digest(data: Sequence[Data], params: StageParams, workshop: Workshop, code: 
     content = [params.model_dump(), workshop.pretrained.about["sha256"], workshop.aspect, digests]
     found = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for each in data:
-        found.update(np.ascontiguousarray(each.features).tobytes() + each.classes.astype(np.int64).tobytes())
+        for values in (each.features, *each.views, each.classes.astype(np.int64), each.weights.astype(np.float64)):
+            found.update(np.ascontiguousarray(values).tobytes())
+        found.update(json.dumps(each.groups.tolist()).encode())
     return found.hexdigest()
 
 

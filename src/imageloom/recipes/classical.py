@@ -19,7 +19,7 @@ from imageloom.errors import DataError, ImageloomError
 from imageloom.estimator import Estimator
 from imageloom.params import StageParams
 from imageloom.recipes import flat
-from imageloom.recipes.data import Data, Fitted, measure
+from imageloom.recipes.data import Data, Fitted, best_row, measure, with_choice
 from imageloom.recipes.standard import picture_weights
 
 
@@ -94,11 +94,11 @@ def fit(train: Data, validation: Data, classes: int, params: ClassicalParams) ->
             row |= measure(heads[-1].probabilities(data.features), data.classes, side)
             row |= _agreement(heads[-1], data, side)
         history.append(row)
-    best = min(range(len(history)), key=lambda place: history[place]["validation_loss"])
+    best = best_row(history)
     chosen = {"method": params.method, method.value: values[best]}
     chosen |= {name: history[best][name] for name in history[best] if name.endswith(("_purity", "_nmi"))}
-    rows = [row | {"chosen": place == best} for place, row in enumerate(history)]
-    return Fitted(heads[best], heads[best].probabilities(validation.features), rows, chosen)
+    fresh = heads[best].probabilities(validation.features)
+    return Fitted(heads[best], fresh, with_choice(history), chosen)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Simonyan and Zisserman 2015, arXiv:1409.1556). Then either the mean of each chan
 evidence lies (Lin et al. 2014, arXiv:1312.4400), or a dense layer; then dropout, and the layer that ends it.
 """
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,19 +13,13 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from imageloom import graphs
 from imageloom.backbone_files import About
 from imageloom.errors import DataError
-from imageloom.recipes import augment, epochs, pixels
-from imageloom.recipes.checkpoints import Checkpoints, digest
 from imageloom.recipes.data import Data
 from imageloom.recipes.distribution import Team
-from imageloom.recipes.epochs import EpochParams, Held, Net, Training
+from imageloom.recipes.epochs import EpochParams, Net, Training
+from imageloom.recipes.fields import Dropout, Epochs, Patience
 from imageloom.recipes.flat import GREY
 from imageloom.recipes.head import Head
-from imageloom.recipes.pixels import Batches, decoded
-from imageloom.recipes.standard import picture_weights
 from imageloom.recipes.workshop import Trained, Workshop
-
-# What a training that goes on must not have changed.
-_CODE = (augment.__file__, epochs.__file__, pixels.__file__, __file__)
 
 
 class CnnParams(EpochParams):
@@ -43,12 +36,10 @@ class CnnParams(EpochParams):
     normalise: bool = Field(
         default=True, description="batch normalisation, which learns faster from dozens of pictures"
     )
-    epochs: int = Field(default=30, ge=1, description="times that every training picture is looked at, at most")
+    epochs: Epochs = 30
     learning_rate: PositiveFloat = Field(default=0.002, description="the highest")
-    dropout: float = Field(default=0.5, ge=0, lt=1, description="share of the features left out of a step, by chance")
-    patience: int = Field(
-        default=0, ge=0, description="epochs without a lower loss on validation after which it ends; 0 never"
-    )
+    dropout: Dropout = 0.5
+    patience: Patience = 0
 
 
 def fit(train: Data, validation: Data, classes: int, params: CnnParams, workshop: Workshop) -> Trained:
@@ -70,19 +61,11 @@ def fit(train: Data, validation: Data, classes: int, params: CnnParams, workshop
     with team.strategy.scope():
         model = _model(params)
         net = _net(model, classes, params)
-    key = digest((train, validation), params, workshop, _CODE)
-    checkpoints = Checkpoints(workshop.kept, key, team.is_chief)
     training = Training(net, "cnn", params, team)
-    spill = checkpoints.folder / f"pixels-{team.number}.npy"
-    shown = decoded([*train.files, *validation.files], params.size, workshop.aspect, spill)
-    count = len(train.classes)
-    weights = picture_weights(train.classes, train.weights, classes, params.balanced)
-    batches = Batches(shown[:count], train.classes, weights.astype(np.float32), params.batch_size, params.seed)
-    history = training.run(batches, Held(shown[count:], validation.classes), checkpoints, partial(workshop.tell, key))
+    history, key = training.run((train, validation), params.size, workshop, __file__)
     graphs.save(graphs.reusable(model), workshop.target)
-    chosen = {"epoch": next(row["step"] for row in history if row["chosen"])}
-    head, about = Head(net.kernel.numpy(), net.bias.numpy()), About("cnn", params.size, "last", None)
-    return Trained(head, about, history, chosen, key)
+    head = Head(net.kernel.numpy(), net.bias.numpy())
+    return Trained(head, About("cnn", params.size, "last"), history, key)
 
 
 def _require_room(params: CnnParams) -> None:

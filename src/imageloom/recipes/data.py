@@ -1,5 +1,6 @@
 """What recipes are trained on, and what they give."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -72,6 +73,17 @@ class Fitted(Generic[AnyHead]):
     chosen: dict[str, Any]
     cross_validated: bool = False
     training: str = ""
+
+
+def best_row(history: Sequence[Mapping[str, Any]]) -> int:
+    """The place of the row with the lowest `validation_loss`; of several, the first."""
+    return min(range(len(history)), key=lambda place: history[place]["validation_loss"])
+
+
+def with_choice(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with `chosen`, which is true in the best."""
+    best = best_row(history)
+    return [{**row, "chosen": place == best} for place, row in enumerate(history)]
 
 
 def measure(probabilities: np.ndarray, classes: np.ndarray, side: str) -> dict[str, float]:

@@ -15,9 +15,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from imageloom.errors import DataError
 from imageloom.params import StageParams
-from imageloom.recipes.data import Data, Fitted, measure
+from imageloom.recipes.data import Data, Fitted, best_row, measure, with_choice
+from imageloom.recipes.fields import Balanced, BatchSize, Dropout, LabelSmoothing, Momentum, RateSchedule
 from imageloom.recipes.head import Head
-from imageloom.recipes.schedules import Schedule, momenta, rates
+from imageloom.recipes.schedules import momenta, rates
 from imageloom.recipes.standard import Standard, picture_weights, smoothed
 
 
@@ -25,22 +26,16 @@ class HeadParams(StageParams):
     """How the layer is trained."""
 
     epochs: int = Field(default=30, ge=1, description="times that every training picture is looked at")
-    batch_size: int = Field(default=32, ge=1, description="pictures of a step")
+    batch_size: BatchSize = 32
     optimiser: Literal["adam", "sgd"] = Field(default="adam", description="`adam`, or `sgd` with momentum")
     learning_rate: PositiveFloat = Field(default=0.001, description="the highest; `imageloom lr-find` suggests one")
-    schedule: Schedule = Field(
-        default="one_cycle", description="how the rate goes: `one_cycle` up and down, `cosine` down, or `constant`"
-    )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of the steps; one_cycle has its own")
-    dropout: float = Field(default=0.2, ge=0, lt=1, description="share of the features left out of a step, by chance")
-    label_smoothing: float = Field(
-        default=0.1, ge=0, lt=1, description="share of each target that is spread over all classes"
-    )
+    schedule: RateSchedule = "one_cycle"
+    momentum: Momentum = 0.9
+    dropout: Dropout = 0.2
+    label_smoothing: LabelSmoothing = 0.1
     l1: NonNegativeFloat = Field(default=0, description="penalty on the sum of the weights' absolute values")
     l2: NonNegativeFloat = Field(default=0.0001, description="penalty on the sum of their squares")
-    balanced: bool = Field(
-        default=True, description="gives each class the same weight, whatever its number of pictures"
-    )
+    balanced: Balanced = True
     seed: int = Field(default=7, ge=0, description="of the order of the pictures and of dropout")
 
 
@@ -90,9 +85,9 @@ def fit(train: Data, validation: Data, classes: int, params: HeadParams) -> Fitt
             heads.append(standard.fold(step.kernel.astype(np.float64), step.bias.astype(np.float64)))
             row = {"step": number // each, "learning_rate": float(path[number - 1])}
             history.append(row | _measured(heads[-1], train, "train") | _measured(heads[-1], validation, "validation"))
-    best = min(range(len(history)), key=lambda row: history[row]["validation_loss"])
-    rows = [entry | {"chosen": row == best} for row, entry in enumerate(history)]
-    return Fitted(heads[best], heads[best].probabilities(validation.features), rows, {"epoch": best + 1})
+    best = best_row(history)
+    fresh = heads[best].probabilities(validation.features)
+    return Fitted(heads[best], fresh, with_choice(history), {"epoch": best + 1})
 
 
 def _measured(head: Head, data: Data, side: str) -> dict[str, float]:

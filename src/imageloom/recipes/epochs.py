@@ -7,7 +7,7 @@ then a list of arrays, from which a training that was killed goes on as if nothi
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,42 +16,39 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from imageloom import console, graphs
 from imageloom.errors import DataError
 from imageloom.params import StageParams
+from imageloom.recipes import augment, fields, pixels, schedules, standard
 from imageloom.recipes.augment import AugmentParams
-from imageloom.recipes.checkpoints import Checkpoints
-from imageloom.recipes.data import measure
+from imageloom.recipes.checkpoints import Checkpoints, digest
+from imageloom.recipes.data import Data, best_row, measure, with_choice
 from imageloom.recipes.distribution import Strategy, Team
-from imageloom.recipes.pixels import Batches
-from imageloom.recipes.schedules import Schedule, momenta, rates
-from imageloom.recipes.standard import smoothed
+from imageloom.recipes.pixels import Batches, decoded
+from imageloom.recipes.schedules import momenta, rates
+from imageloom.recipes.standard import picture_weights, smoothed
+from imageloom.recipes.workshop import Workshop
 
 _SQUARES_DECAY, _EPSILON = 0.999, 1e-7  # of Adam
 _PREDICTED_TOGETHER = 32  # pictures
 _LOSS_SCALE = 256.0  # with float16, where small gradients would be lost
 
+# What a training that goes on must not have changed.
+_CODE = (augment.__file__, pixels.__file__, schedules.__file__, standard.__file__, __file__)
+
 
 class EpochParams(StageParams):
     """How a network is trained, whatever it is."""
 
-    epochs: int = Field(default=8, ge=1, description="times that every training picture is looked at, at most")
-    batch_size: int = Field(default=16, ge=1, description="pictures of a step")
+    epochs: fields.Epochs = 8
+    batch_size: fields.BatchSize = 16
     learning_rate: PositiveFloat = Field(default=0.0002, description="the highest, of the last layer")
-    schedule: Schedule = Field(
-        default="one_cycle", description="how the rate goes: `one_cycle` up and down, `cosine` down, or `constant`"
-    )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of the steps; one_cycle has its own")
+    schedule: fields.RateSchedule = "one_cycle"
+    momentum: fields.Momentum = 0.9
     weight_decay: NonNegativeFloat = Field(
         default=0.01, description="share of the weights, times the rate, lost a step"
     )
-    dropout: float = Field(default=0.2, ge=0, lt=1, description="share of the features left out of a step, by chance")
-    label_smoothing: float = Field(
-        default=0.1, ge=0, lt=1, description="share of each target that is spread over all classes"
-    )
-    balanced: bool = Field(
-        default=True, description="gives each class the same weight, whatever its number of pictures"
-    )
-    patience: int = Field(
-        default=4, ge=0, description="epochs without a lower loss on validation after which it ends; 0 never"
-    )
+    dropout: fields.Dropout = 0.2
+    label_smoothing: fields.LabelSmoothing = 0.1
+    balanced: fields.Balanced = True
+    patience: fields.Patience = 4
     strategy: Strategy = Field(
         default="none",
         description="`mirrored`: on all processors for graphics; `multi_worker`: on the machines that TF_CONFIG names",
@@ -88,7 +85,7 @@ class Net:
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class _Held:
     """The validation pictures.
 
     Args:
@@ -125,22 +122,38 @@ class Training:
         self._answer = tf.function(self._probabilities, autograph=False, reduce_retracing=True)
 
     def run(
-        self, batches: Batches, held: Held, checkpoints: Checkpoints, tell: Callable[[dict[str, Any]], None]
-    ) -> list[dict[str, Any]]:
+        self, sides: tuple[Data, Data], size: int, workshop: Workshop, recipe: str
+    ) -> tuple[list[dict[str, Any]], str]:
         """Trains, and leaves the network as it was after the epoch with the lowest loss on validation.
 
         Args:
-            batches: The training pictures.
-            held: The validation pictures.
-            checkpoints: What to go on from, and where to keep what was learnt.
-            tell: Called with the row of each epoch.
+            sides: Training and validation pictures, with files.
+            size: Side of the pictures that the network takes, in pixels.
+            workshop: Where.
+            recipe: The recipe's own code, a file that a training which goes on must find unchanged.
 
         Returns:
-            A row for each epoch, as `data.Fitted` has them.
+            A row for each epoch, as `data.Fitted` has them, and the digest by which the training is known.
 
         Raises:
-            DataError: The loss has grown beyond all numbers; the last good checkpoint stays.
+            DataError: A picture cannot be read, or the loss has grown beyond all numbers; the last good checkpoint
+                stays.
         """
+        (train, validation), params, team = sides, self._params, self._team
+        key = digest(sides, params, workshop, (*_CODE, recipe))
+        checkpoints = Checkpoints(workshop.kept, key, team.is_chief)
+        spill = checkpoints.folder / f"pixels-{team.number}.npy"
+        shown = decoded([*train.files, *validation.files], size, workshop.aspect, spill)
+        classes, count = int(self._net.bias.shape[0]), len(train.classes)
+        weights = picture_weights(train.classes, train.weights, classes, params.balanced).astype(np.float32)
+        batches = Batches(shown[:count], train.classes, weights, params.batch_size, params.seed)
+        held = _Held(shown[count:], validation.classes)
+        return self._history(batches, held, checkpoints, partial(workshop.tell, key)), key
+
+    def _history(
+        self, batches: Batches, held: _Held, checkpoints: Checkpoints, tell: Callable[[dict[str, Any]], None]
+    ) -> list[dict[str, Any]]:
+        """Trains epoch by epoch, on from the last checkpoint; `tell` is called with the row of each."""
         params, path = self._params, _Path.of(self._params, batches)
         kept, history = checkpoints.read()
         if kept:
@@ -157,16 +170,15 @@ class Training:
                 self._require_number(row["validation_loss"], epoch)  # before it is kept as what was good
                 history.append(row)
                 state = [one.numpy() for one in self._state]
-                if _best(history) == epoch:
+                if best_row(history) == epoch:
                     checkpoints.write_best(state)
                 checkpoints.write(state, history)
                 _say(self._name, row, params.epochs)
                 if self._team.is_chief:
                     tell(row)
-        best = _best(history)
         if self._team.is_chief:
             self._restore(checkpoints.best())
-        return [row | {"chosen": place == best} for place, row in enumerate(history)]
+        return with_choice(history)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """What the network says of pictures uint8[N, S, S, 3]: float32[N, K]."""
@@ -314,12 +326,8 @@ def _adam(variable: Any, mean: Any, square: Any, slope: Any, pace: Any, own: tup
     variable.assign_sub(rate * factor * (way + decay * variable))
 
 
-def _best(history: Sequence[dict[str, Any]]) -> int:
-    return min(range(len(history)), key=lambda row: history[row]["validation_loss"])
-
-
 def _has_stopped(history: Sequence[dict[str, Any]], patience: int) -> bool:
-    return bool(patience and history) and len(history) - 1 - _best(history) >= patience
+    return bool(patience and history) and len(history) - 1 - best_row(history) >= patience
 
 
 def _say(name: str, row: dict[str, Any], epochs: int) -> None:

@@ -6,7 +6,6 @@ learn more slowly than late ones (Howard and Ruder 2018, arXiv:1801.06146), and 
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,24 +15,15 @@ from imageloom import graphs
 from imageloom.backbone_files import About
 from imageloom.errors import ModelError
 from imageloom.network import Network
-from imageloom.recipes import augment, epochs, pixels, probe
-from imageloom.recipes.checkpoints import Checkpoints, digest
+from imageloom.recipes import probe
 from imageloom.recipes.data import Data
 from imageloom.recipes.distribution import Team
-from imageloom.recipes.epochs import EpochParams, Held, Net, Training
-from imageloom.recipes.pixels import Batches, decoded
+from imageloom.recipes.epochs import EpochParams, Net, Training
 from imageloom.recipes.probe import ProbeParams
-from imageloom.recipes.standard import Standard, picture_weights
+from imageloom.recipes.standard import Standard
 from imageloom.recipes.workshop import Trained, Workshop
 
 _LEAST_SCALE = 0.2  # of the median
-
-_CODE = (
-    augment.__file__,
-    epochs.__file__,
-    pixels.__file__,
-    __file__,
-)  # what a training that goes on must not have changed
 
 
 class FinetuneParams(EpochParams):
@@ -69,25 +59,17 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
         DataError: The loss has grown beyond all numbers, or a picture cannot be read.
     """
     team, about = Team(params.strategy), workshop.pretrained.about
-    strategy = team.strategy  # before all else that is done with TensorFlow
-    key = digest((train, validation), params, workshop, _CODE)
-    checkpoints = Checkpoints(workshop.kept, key, team.is_chief)
-    standard = _steady(Standard.of(train.features))
-    with strategy.scope():
+    standard = Standard.of(train.features)
+    steady = _steady(standard)
+    with team.strategy.scope():  # before all else that is done with TensorFlow
         layer = _load(workshop.pretrained)
-        net = _net(layer, standard, _start(train, classes), params)
-    training = Training(net, "finetune", params, team, _mixed(params))
-    spill, size = checkpoints.folder / f"pixels-{team.number}.npy", int(about["image_size"])
-    shown = decoded([*train.files, *validation.files], size, workshop.aspect, spill)
-    count = len(train.classes)
-    weights = picture_weights(train.classes, train.weights, classes, params.balanced)
-    batches = Batches(shown[:count], train.classes, weights.astype(np.float32), params.batch_size, params.seed)
-    history = training.run(batches, Held(shown[count:], validation.classes), checkpoints, partial(workshop.tell, key))
+        net = _net(layer, steady, _start(train, standard, classes), params)
+    training, size = Training(net, "finetune", params, team, _mixed(params)), int(about["image_size"])
+    history, key = training.run((train, validation), size, workshop, __file__)
     graphs.save(layer.resolved_object, workshop.target)
-    head = standard.fold(net.kernel.numpy().astype(np.float64), net.bias.numpy().astype(np.float64))
-    chosen = {"epoch": next(row["step"] for row in history if row["chosen"])}
-    told = About(about["module"], size, about["layers"], about["licence"])
-    return Trained(head, told, history, chosen, key)
+    head = steady.fold(net.kernel.numpy().astype(np.float64), net.bias.numpy().astype(np.float64))
+    told = About(about["module"], size, about["layers"], about["licence"], about.get("weights"))
+    return Trained(head, told, history, key)
 
 
 def _load(network: Network) -> Any:
@@ -116,10 +98,10 @@ def _steady(standard: Standard) -> Standard:
     return Standard(standard.mean, np.maximum(standard.scale, _LEAST_SCALE * np.median(standard.scale)))
 
 
-def _start(train: Data, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _start(train: Data, standard: Standard, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias on standardised features, as a probe has them that has seen training pictures only."""
     nothing = Data(train.features[:0], train.classes[:0], train.groups[:0], tuple(view[:0] for view in train.views))
-    head, standard = probe.fit(train, nothing, classes, ProbeParams()).head, Standard.of(train.features)
+    head = probe.fit(train, nothing, classes, ProbeParams()).head
     kernel = head.kernel.astype(np.float64) * standard.scale[:, None]
     return kernel.astype(np.float32), (head.bias + standard.mean @ head.kernel).astype(np.float32)
 

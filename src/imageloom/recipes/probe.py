@@ -16,7 +16,8 @@ from pydantic import Field, PositiveFloat
 from imageloom.engine import cores, map_ordered
 from imageloom.params import StageParams
 from imageloom.recipes import logistic
-from imageloom.recipes.data import Data, Fitted, measure
+from imageloom.recipes.data import Data, Fitted, measure, with_choice
+from imageloom.recipes.fields import Balanced, LabelSmoothing
 from imageloom.recipes.logistic import Examples, Layer, Stop
 from imageloom.recipes.standard import Standard, picture_weights, smoothed
 
@@ -35,12 +36,8 @@ class ProbeParams(StageParams):
         description="inverse regularisation strengths to choose from; larger ones only until the loss has grown twice",
     )
     folds: int = Field(default=5, ge=2, le=20, description="of the cross-validation in which C is chosen")
-    balanced: bool = Field(
-        default=True, description="gives each class the same weight, whatever its number of pictures"
-    )
-    label_smoothing: float = Field(
-        default=0, ge=0, lt=1, description="share of each target that is spread over all classes"
-    )
+    balanced: Balanced = True
+    label_smoothing: LabelSmoothing = 0
     max_iterations: int = Field(default=300, ge=1, description="of L-BFGS, for each fit")
     seed: int = Field(default=7, ge=0, description="of the folds")
 
@@ -147,8 +144,7 @@ def _choose(folds: list[_Fold]) -> list[dict[str, Any]]:
         losses = [row["validation_loss"] for row in history]
         if len(losses) > 2 and losses[-3] < losses[-2] < losses[-1]:
             break
-    best = losses.index(min(losses))
-    return [row | {"chosen": place == best} for place, row in enumerate(history)]
+    return with_choice(history)
 
 
 def _answers(folds: list[_Fold], strength: float) -> tuple[np.ndarray, np.ndarray]:

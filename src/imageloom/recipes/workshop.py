@@ -43,12 +43,15 @@ class Trained:
         head: On the features that the new network gives, uncalibrated.
         about: What backbone.json shall say of the network.
         history: As of `data.Fitted`.
-        chosen: What was decided, such as the epoch.
         training: Digest of all that decides what comes out, by which the training is known.
     """
 
     head: Head
     about: About
     history: list[dict[str, Any]]
-    chosen: dict[str, Any]
     training: str
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What was decided: the epoch."""
+        return {"epoch": next(row["step"] for row in self.history if row["chosen"])}
