@@ -90,18 +90,18 @@ def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported
 
 
 def test_request_that_waited_too_long_is_not_begun(serving, exported_model):
-    options = ("--threads", "1", "--queue", "50", "--deadline", "2", "--cache", "0")
+    options = ("--threads", "1", "--queue", "50", "--deadline", "1", "--cache", "0")
     with serving(exported_model, *options) as (address, _):
         answers = []
 
         def both_were_seen() -> bool:
-            answers.extend(pool.map(lambda _: ask(address, "/predict", huge()), range(16)))
+            answers.extend(pool.map(lambda _: ask(address, "/predict", SLOW), range(40)))
             return {reply.status for reply, _ in answers} == {200, 503}
 
-        with ThreadPoolExecutor(16) as pool:
+        with ThreadPoolExecutor(40) as pool:
             until(both_were_seen)
         late = [assert_problem(reply, body, 503) for reply, body in answers if reply.status != 200]
-        assert all("after 2 s" in detail for detail in late)
+        assert all("after 1 s" in detail for detail in late)
         until(lambda: ask(address, "/predict", RED)[0].status == 200)
 
 
