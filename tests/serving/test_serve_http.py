@@ -364,3 +364,15 @@ def converse(address: str, sent: bytes) -> tuple[HTTPResponse, bytes]:
         reply = HTTPResponse(connection)
         reply.begin()
         return reply, reply.read()
+
+
+def test_who_speaks_tls_is_told_so_at_once(address):
+    began = time.monotonic()
+    reply, body = converse(address, b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03")
+    assert "http://" in assert_problem(reply, body, 400)
+    assert time.monotonic() - began < 5  # a request that does not end has ten seconds
+
+
+def test_a_request_that_is_refused_by_its_head_need_not_send_its_body(address):
+    head = b"POST /predict HTTP/1.1\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n"
+    assert "Host" in assert_problem(*converse(address, head), 400)

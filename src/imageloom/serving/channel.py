@@ -34,6 +34,9 @@ _FREE_OVERHEAD, _OVERHEAD = 4096, 0.25
 
 RETRY_AFTER = "1"
 
+# How a browser begins that was told https:// (RFC 8446, 5.1); it would wait for ever.
+_HANDSHAKE = b"\x16\x03"
+
 _SECURITY = "".join(f"{name}: {value}\r\n" for name, value in headers.SECURITY.items()).encode("latin-1")
 
 # With any of these in an answer, its head is waitress's business.
@@ -70,6 +73,9 @@ class Request(HTTPRequestParser):
 
     def received(self, data: bytes) -> int:
         """Takes the next bytes; gives how many of them belong to this request."""
+        if data.startswith(_HANDSHAKE) and not self.header_plus and self.body_rcv is None:
+            self.error, self.completed = BadRequest("TLS is not spoken here: ask by http://"), True
+            return len(data)
         try:
             consumed: int = super().received(data)
         except ValueError:  # a Content-Length of more digits than Python reads
@@ -79,7 +85,8 @@ class Request(HTTPRequestParser):
         if isinstance(self.error, RequestEntityTooLarge):
             limit = self.adj.max_request_body_size
             self.error = RequestEntityTooLarge(f"the body is larger than {limit:,} bytes, and is not read")
-            self.expect_continue = False  # nothing of it is wanted
+        if self.error:
+            self.expect_continue = False  # nothing of the body is wanted
         if self.completed:
             self.arrived = time.monotonic()
         return consumed
@@ -104,7 +111,7 @@ class Request(HTTPRequestParser):
             self.error = BadRequest("the length of the body is given twice")
             self.completed = True
         if receiver.chunk_remainder > self.adj.max_request_body_size:
-            self.error = RequestEntityTooLarge("a chunk is larger than what is allowed")
+            self.error = RequestEntityTooLarge("")
             self.completed = True
         overhead = self.body_bytes_received - len(receiver)
         if overhead > _FREE_OVERHEAD + _OVERHEAD * len(receiver):
