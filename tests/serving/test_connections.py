@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from imageloom.serving import channel
 from imageloom.serving import server as serving
 from imageloom.serving.gate import Gate
 from imageloom.web.sockets import listen
@@ -215,12 +216,38 @@ def test_who_has_said_all_and_ends_his_side_gets_every_answer_and_then_the_end(r
 @pytest.mark.parametrize("sent", [b"", (ASK % b"x")[:-1], ASK % b"x"])
 def test_no_connection_is_kept_whose_sender_has_ended(running, ends, sent):
     running.app.let.set()
+    watched = len(running.server._all)
     client = running.connect(sent)
     until = time.monotonic() + PATIENCE
-    while not running.server._channels():
+    while len(running.server._all) == watched:
         assert time.monotonic() < until
         time.sleep(0.001)
     ends(client)
-    while running.server._channels():
+    while len(running.server._all) > watched:
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def ended(client: socket.socket) -> bool:
+    """Whether the server has ended a connection, with a last word or without."""
+    client.settimeout(0.5)
+    try:
+        while client.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("said", [b"", b"P"])
+def test_who_connects_and_says_nothing_keeps_nobody_out_for_long(running, monkeypatch, said):
+    for name in ("SECONDS_IDLE", "SECONDS_TO_RECEIVE"):
+        monkeypatch.setattr(channel, name, 10 * PATIENCE)
+    running.app.let.set()
+    silent = [running.connect(said) for _ in range(6)]  # two more than there is room for
+    assert answer(running.connect(ASK % b"x")) == b"xxx"
+    assert [ended(client) for client in silent] == 4 * [True] + 2 * [False]  # now there is room
+    for client in silent:
+        client.close()
