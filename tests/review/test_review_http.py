@@ -326,3 +326,13 @@ def test_it_ends_when_asked_to(desk, number, code):
 def test_headers_allow_no_inline_script_and_no_other_site():
     policy = door.SECURITY["Content-Security-Policy"]
     assert {part.split()[-1] for part in policy.split("; ")} == {"'none'", "'self'"}
+
+
+@pytest.mark.parametrize("options", [(), ("--export", "list.csv")], ids=str)
+def test_folder_that_is_no_project_is_told_as_by_other_commands(tmp_path, options):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        done = review("-C", str(folder), *options, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: no params.yaml in {folder}\nhint: "), done.stderr
+        assert "-C" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -114,12 +114,12 @@ def load(paths: Paths) -> Pictures:
     """Reads the tables; those that are not there yet say nothing.
 
     Raises:
-        ImageloomError: Nothing was crawled yet, a table is damaged, or the classes in `params.yaml` are.
+        ImageloomError: There is no `params.yaml`, its classes are wrong, nothing was crawled yet, or a table is damaged.
     """
+    given = params.load_classes(paths.params)  # first, as it tells whether this is a project at all
     raw = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape")
     clean = tables.read(paths.clean, tables.CLEAN, "clean") if paths.clean.exists() else tables.CLEAN.empty_table()
     table = pa.concat_tables([clean, _crawled_since(raw, clean)])
-    given = params.load_classes(paths.params)
     pictures = Pictures(table, given or _found(table), not given, inbox.read(paths), _crawled_classes(raw, clean))
     if paths.scores.exists():
         for row in _flagged(tables.read(paths.scores, tables.SCORES, "clean")):
