@@ -138,9 +138,9 @@ def undo_of(decision: Decision, who: str, queue: str) -> Decision:
     return Decision(decision.sha256, "undo", decision.decision, decision.to, who, now(), queue)
 
 
-def now() -> str:
-    """The moment, as `Decision.when` has it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+def now(seconds_ago: float = 0) -> str:
+    """The moment, or one that has been, as `Decision.when` has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds_ago))
 
 
 def begin(path: Path) -> None:

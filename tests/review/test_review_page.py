@@ -2,15 +2,17 @@
 
 import re
 import signal
+import subprocess
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from browsers import PHONE, opened, until, weak_texts
-from desks import Desk, reviewing
+from desks import Desk, full, reviewing
 from playwright.sync_api import Page, expect
 
-from imageloom import tables
+from imageloom import decisions, tables
 from imageloom.params import UNLABELLED
 
 # Whether another picture is shown than `before`, or that nothing is left.
@@ -18,7 +20,7 @@ GONE = """before => !document.querySelector('#empty').hidden
     || !document.querySelector('#stage img')?.src.includes(before)"""
 
 # Whether the server has all decisions.
-SENT = "() => sessionStorage.getItem('imageloom-unsent') === '[]'"
+SENT = "() => !Object.keys(localStorage).some((key) => key.startsWith('imageloom-unsent'))"
 
 # What a screen reader calls each thing that the keyboard comes to.
 NAMES = """[...document.querySelectorAll('button, a, input, select')]
@@ -439,3 +441,58 @@ def test_stage_that_runs_while_the_page_is_open_brings_the_next_pictures(browser
 def test_tables_of_the_desk_are_those_of_the_stages(desk):
     for path, schema in ((desk.paths.clean, tables.CLEAN), (desk.paths.scores, tables.SCORES)):
         assert len(tables.read(Path(path), schema, "clean")) > 0
+
+
+def decided_while_away(page: Page, server: subprocess.Popen) -> list[tuple[str, str, str, str, str]]:
+    """Kills the server and labels two pictures; gives what the file must say one day."""
+    page.wait_for_selector("#stage img")
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    names = [press(page, "1"), press(page, "2")]
+    expect(page.locator("#unsent")).to_contain_text("2 decisions wait to be sent")
+    return [(name, "label", "", to, "unlabelled") for name, to in zip(names, ("warm", "cold"), strict=True)]
+
+
+def test_what_was_decided_while_the_server_was_away_outlives_the_tab(browser, desk):
+    root = desk.paths.root
+    with reviewing(root) as (address, server), opened(browser, address) as page:
+        expected = decided_while_away(page, server)
+        latest = decisions.now()
+        asked = []
+        page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+        with page.expect_event("close"):
+            page.close(run_before_unload=True)
+        assert asked == ["beforeunload"]
+        time.sleep(2)  # `when` is to the second
+        with reviewing(root, port=urlsplit(address).port):
+            again = page.context.new_page()
+            again.goto(address)
+            expect(again.get_by_role("status")).to_have_text(
+                "Sends 2 decisions that waited here while the page was closed"
+            )
+            acknowledged(again)
+            again.reload()
+            again.wait_for_selector("#stage img")
+            expect(again.locator("#status")).to_be_empty()
+    assert desk.decided() == expected
+    assert all(one.when <= latest for one in decisions.read(desk.paths.decisions))
+
+
+def test_what_waits_is_sent_to_its_own_project_only_and_by_one_tab(browser, desk, tmp_path):
+    other = full(tmp_path / "other")  # the same pictures
+    with reviewing(desk.paths.root) as (address, server), opened(browser, address) as page:
+        expected = decided_while_away(page, server)
+        port = urlsplit(address).port
+        with reviewing(other.paths.root, port=port):
+            expect(page.locator("#unsent")).to_contain_text("another project is reviewed at this address now: 2")
+            tab = page.context.new_page()
+            tab.goto(address)
+            press(tab, "d")
+            until(tab, "() => !document.querySelector('[data-queue=decided] .left')?.innerText.includes('0')")
+        with reviewing(desk.paths.root, port=port):
+            tab.goto(address)
+            acknowledged(page)
+            acknowledged(tab)
+            expect(page.locator("#unsent")).to_be_hidden()
+    assert desk.decided() == expected
+    assert [one[1] for one in other.decided()] == ["drop"]

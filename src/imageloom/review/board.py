@@ -14,6 +14,7 @@ from imageloom.review.pictures import Pictures
 from imageloom.review.queues import NEAR_DUPLICATES, QUEUES, Entry
 
 DECIDED = "decided"
+REQUESTS = 10_000  # of which the ids are known
 
 
 class Board:
@@ -32,6 +33,7 @@ class Board:
         self._stamp: tuple[object, ...] = ()
         self._read_to, self._inode = 0, 0
         self._decided = Decided()
+        self._requests: dict[str, None] = {}  # in the order in which they came
         self.edition = 0
         self._take_pictures()
         self._take_decisions()
@@ -125,11 +127,16 @@ class Board:
                 names += sorted({name for name in given if name} - set(names))
             return names
 
-    def decide(self, wanted: Sequence[Decision]) -> list[Decision]:
+    def decide(self, wanted: Sequence[Decision], request: str = "") -> list[Decision]:
         """Writes decisions down, all in one piece.
 
         What somebody asks for twice, because the answer got lost, is written once; what is to be taken back and does
         not stand any more is not written at all.
+
+        Args:
+            wanted: The decisions.
+            request: An id by which a request is known that comes again, whatever was decided in between; empty where
+                it has none.
 
         Returns:
             What was written.
@@ -139,10 +146,16 @@ class Board:
         """
         with self._lock:
             self._take_decisions()
+            if request in self._requests:
+                return []
             new = [decision for decision in wanted if self._is_news(decision)]
             if new:
                 decisions.append(self._paths.decisions, new)
                 self._take_decisions()
+            if request:
+                self._requests[request] = None
+                while len(self._requests) > REQUESTS:
+                    del self._requests[next(iter(self._requests))]
             return new
 
     def _is_news(self, decision: Decision) -> bool:

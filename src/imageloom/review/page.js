@@ -24,7 +24,9 @@ let history = JSON.parse(sessionStorage.getItem(HISTORY) || "[]");
 
 async function begin() {
   await server.session().then(takeSession);
-  await server.sendAll(heard); // of a tab that was reloaded while the server was away
+  const late = server.waiting();
+  if (late > 0) view.say(`Sends ${late === 1 ? "a decision" : `${late} decisions`} that waited here while the page was closed`);
+  await server.sendAll(heard);
   const asked = decodeURIComponent(location.hash.slice(1));
   const first = state.queues.find((queue) => queue.total > queue.done) || state.queues[0];
   await open(state.queues.some((queue) => queue.name === asked) ? asked : first.name);

@@ -114,7 +114,7 @@ def load(paths: Paths) -> Pictures:
     """Reads the tables; those that are not there yet say nothing.
 
     Raises:
-        ImageloomError: There is no `params.yaml`, its classes are wrong, nothing was crawled yet, or a table is damaged.
+        ImageloomError: `params.yaml` is missing or wrong, nothing was crawled yet, or a table is damaged.
     """
     given = params.load_classes(paths.params)  # first, as it tells whether this is a project at all
     raw = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape")
