@@ -242,3 +242,15 @@ def test_neighbours_are_the_pictures_that_the_network_sees_alike(tmp_path):
 
 def test_full_desk_is_the_same_twice(tmp_path):
     assert ids(Board(full(tmp_path / "a").paths), "losses") == ids(Board(full(tmp_path / "b").paths), "losses")
+
+
+def test_group_that_is_kept_is_done_and_told_from_what_is_kept_elsewhere(desk):
+    board = Board(desk.paths)
+    [group, *_], _ = board.batch("near_duplicates", 0, 9)
+    names = [member["id"] for member in group["members"]]
+    board.decide([decision(board, name, "keep", "quality") for name in names])
+    assert left(board)["near_duplicates"] == 2
+    board.decide([decision(board, name, "keep", "near_duplicates") for name in names])
+    assert left(board)["near_duplicates"] == 1
+    board.decide([decisions.undo_of(decision(board, names[0], "keep", "near_duplicates"), "ann", "near_duplicates")])
+    assert left(board)["near_duplicates"] == 2

@@ -204,7 +204,8 @@ class Board:
             return True
         standing = [self._decided.standing(name) for name in entry.members]
         if queue == NEAR_DUPLICATES:  # what else was decided about its members says nothing about the group
-            return sum(one is None or one.decision != "drop" for one in standing) <= 1
+            staying = [one for one in standing if one is None or one.decision != "drop"]
+            return len(staying) <= 1 or all(one and (one.decision, one.queue) == ("keep", queue) for one in staying)
         return standing[0] is not None
 
     def _listed(self, queue: str) -> tuple[Sequence[Entry], set[int]]:

@@ -150,7 +150,7 @@ const act = {
   },
   keep() {
     const entry = state.entries[0];
-    if (state.queue.grouped) return act.skip();
+    if (state.queue.grouped) return decide(entry.members.map((picture) => ({ picture, decision: "keep" })));
     return entry.members[0].class && decide([{ picture: entry.members[0], decision: "keep" }]);
   },
   drop() {
