@@ -496,3 +496,43 @@ def test_what_waits_is_sent_to_its_own_project_only_and_by_one_tab(browser, desk
             expect(page.locator("#unsent")).to_be_hidden()
     assert desk.decided() == expected
     assert [one[1] for one in other.decided()] == ["drop"]
+
+
+def test_name_that_is_typed_is_never_taken_for_commands(page, desk):
+    name = shown(page)
+    page.keyboard.press("/")
+    page.keyboard.press("Enter")
+    page.keyboard.type("cold")
+    expect(page.locator("#classes .label")).to_have_text(["冷 cold"])
+    page.keyboard.press("Escape")
+    expect(page.locator("#find")).to_be_hidden()
+    expect(page.locator("#classes .label")).to_have_count(2)
+    page.keyboard.press("/")
+    page.keyboard.type("cold")
+    press(page, "Enter")
+    acknowledged(page)
+    assert [one[:4] for one in desk.decided()] == [(name, "label", "", "cold")]
+
+
+def test_enter_takes_the_class_that_is_marked_and_a_new_one_only_where_it_says_so(browser, tmp_path):
+    desk = Desk(tmp_path, classes=[])
+    desk.add(UNLABELLED, "warm", range(6))
+    with reviewing(tmp_path) as (address, _), opened(browser, address) as page:
+        page.wait_for_selector("#stage img")
+        for text, listed in (
+            ("卡特彼勒", ["new class: 卡特彼勒"]),
+            ("卡特", ["卡特彼勒", "new class: 卡特"]),
+            ("卡特彼勒", ["卡特彼勒"]),
+        ):
+            page.keyboard.press("/")
+            page.keyboard.type(text)
+            expect(page.locator("#classes .label")).to_have_text(listed)
+            press(page, "Enter")
+        page.keyboard.press("/")
+        page.keyboard.type("卡特")
+        page.get_by_role("button", name="new class").click()
+        acknowledged(page)
+        page.keyboard.press("/")
+        page.keyboard.type("卡特")
+        expect(page.locator("#classes .label")).to_have_text(["卡特", "卡特彼勒"])
+    assert [one[3] for one in desk.decided()] == ["卡特彼勒", "卡特彼勒", "卡特彼勒", "卡特"]

@@ -269,7 +269,7 @@ function pressed(event) {
   if (key === "enter" && event.target.closest("button, a")) return; // it is pressed by itself
   if (ALWAYS[key]) return void take(event, ALWAYS[key]);
   if (!state.entries[0]) return;
-  if (key === "/" && !byId("find").hidden) return void take(event, () => byId("find").focus());
+  if (key === "/") return void take(event, seek);
   if (/^[1-9]$/.test(key)) return void take(event, () => digit(Number(key) - 1));
   if (KEYS[key]) take(event, KEYS[key]);
 }
@@ -277,6 +277,12 @@ function pressed(event) {
 function take(event, work) {
   event.preventDefault();
   if (!event.repeat || work === act.undo) work();
+}
+
+function seek() {
+  if (state.queue.grouped) return view.say("A group is given no class");
+  byId("find").hidden = false;
+  return byId("find").focus();
 }
 
 function digit(number) {
@@ -297,13 +303,15 @@ byId("who").addEventListener("change", (event) => {
 const find = byId("find");
 find.addEventListener("input", () => view.showChoices(state.entries[0].members[0], state, act));
 find.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") return byId("stage").focus();
-  if (event.key !== "Enter") return undefined;
+  if (event.key === "Escape") {
+    find.value = "";
+    byId("stage").focus();
+    return view.showChoices(state.entries[0].members[0], state, act);
+  }
+  if (event.key !== "Enter" || event.isComposing) return undefined;
   event.preventDefault();
-  const text = find.value.trim();
-  const first = byId("classes").querySelector("button");
-  if (state.openClasses && text && !state.classes.some(({ name, label }) => [name, label].includes(text))) return act.choose(text);
-  return first?.click();
+  if (!find.value.trim()) return view.say("Type the name of a class");
+  return byId("classes").querySelector("button")?.click();
 });
 
 addEventListener("beforeunload", (event) => { if (server.waiting()) event.preventDefault(); });
