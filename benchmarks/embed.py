@@ -6,15 +6,14 @@ not count. Bare loop and stage take turns, and every run is a process of its own
 
 import datetime
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import bare
 from figures import Figure, show
+from processes import timed
 
 from imageloom import tables
 from imageloom.files import Paths
@@ -78,14 +77,8 @@ def write_pictures(root: Path, number: int) -> None:
 
 def run(command: list[str], root: Path) -> tuple[float, float]:
     """Wall seconds and peak memory in MB of `imageloom COMMAND`."""
-    start = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "imageloom.cli", *command, "-C", str(root)], stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(f"imageloom {' '.join(command)} failed")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    words = [sys.executable, "-m", "imageloom.cli", *command, "-C", str(root)]
+    return timed(words, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,13 @@ with the last layer alone, and again when a hundredth more pictures have come. M
 """
 
 import importlib.metadata
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from figures import Figure, show
+from processes import timed
 
 CLASSES = {"0.0": "functional", "1.0": "defective"}
 LATER = 22  # pictures that come later: a hundredth
@@ -67,12 +65,7 @@ def make(root: Path, name: str, *flags: str) -> tuple[float, float]:
     command += ["--cache_dir", str(root / "cache" / name), "--saved_model_dir", str(out / "saved_model")]
     command += ["--tflite_output_file", str(out / "model.tflite"), "--labels_output_file", str(out / "labels.txt")]
     print(f"$ imageloom make {' '.join(flags)}", flush=True)
-    start = time.perf_counter()
-    child = subprocess.Popen([*command, *flags])
-    _, status, usage = os.wait4(child.pid, 0)  # of the largest that it waited for, too
-    if status:
-        sys.exit("imageloom make failed")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    return timed([*command, *flags])
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from figures import Figure, show
+from processes import timed
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,10 +27,10 @@ def main() -> None:
         }
         plain["PATH"] = os.pathsep.join(part for part in plain["PATH"].split(os.pathsep) if ".venv" not in part)
         plain["UV_NO_CACHE"] = "1"
-        first, _ = timed(["make", "run"], clone, plain)
-        again, _ = timed(["make", "run"], clone, plain)
+        first, _ = run(["make", "run"], clone, plain)
+        again, _ = run(["make", "run"], clone, plain)
         inside = plain | {"PATH": f"{clone}/.venv/bin{os.pathsep}{plain['PATH']}"}
-        cached = min(timed(["dvc", "repro"], clone, inside)[0] for _ in range(3))
+        cached = min(run(["dvc", "repro"], clone, inside)[0] for _ in range(3))
         for made in (
             "dvc.lock",
             ".dvc/cache",
@@ -44,9 +44,9 @@ def main() -> None:
         ):
             path = clone / made
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        cold, _ = timed(["dvc", "repro"], clone, inside)
+        cold, _ = run(["dvc", "repro"], clone, inside)
         picture = next((clone / "data" / "raw" / "functional").iterdir())
-        predict = [timed(["imageloom", "predict", str(picture)], clone, inside) for _ in range(5)]
+        predict = [run(["imageloom", "predict", str(picture)], clone, inside) for _ in range(5)]
     show(
         "pipeline",
         [
@@ -62,19 +62,16 @@ def main() -> None:
     )
 
 
-def timed(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """Wall seconds of the command, and peak memory in MB of its own process."""
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Wall seconds and peak memory in MB of the command, whose output is shown where it fails."""
     print(f"$ {' '.join(command)}", flush=True)
-    executable = shutil.which(command[0], path=environment["PATH"])
-    start = time.perf_counter()
+    executable = str(shutil.which(command[0], path=environment["PATH"]))
     with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen([executable, *command[1:]], cwd=folder, env=environment, stdout=output, stderr=output)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - start
-        if status:
+        try:
+            return timed([executable, *command[1:]], cwd=folder, env=environment, stdout=output, stderr=output)
+        except SystemExit:
             output.seek(0)
             sys.exit(output.read().decode()[-3000:])
-    return seconds, usage.ru_maxrss / 1024
 
 
 if __name__ == "__main__":

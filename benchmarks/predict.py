@@ -4,16 +4,15 @@ The limit is the bare loop of bare.py. The command's rate is what many pictures 
 does not count. Both take turns, and every run is a process of its own. The model is the project's, in models/export/.
 """
 
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import bare
 from figures import Figure, show
+from processes import timed
 
 EXPORT = Path(__file__).parents[1] / "models" / "export"
 
@@ -59,12 +58,7 @@ def linked(folder: Path, number: int) -> Path:
 def run(folder: Path) -> tuple[float, float]:
     """Wall seconds and peak memory in MB of the command on a folder."""
     command = [sys.executable, "-m", "imageloom.cli", "predict", str(folder), "--json", "--model", str(EXPORT)]
-    start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit("imageloom predict failed")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    return timed(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,9 +191,9 @@ def _copy() -> Iterator[Path]:
             _overlay(project)
             with suppress(FileNotFoundError):
                 shutil.copyfile(PROJECT / ".dvc" / "config.local", project / ".dvc" / "config.local")
-            _, said = _dvc(PROJECT, "cache", "dir")
+            cache = _dvc(PROJECT, "cache", "dir")[-1]
             # Named from the copy: DVC cannot write an address into its settings that holds more than ASCII.
-            _dvc(project, "cache", "dir", "--local", os.path.relpath(said[-1], project))
+            _dvc(project, "cache", "dir", "--local", os.path.relpath(cache, project))
             _dvc(project, "checkout", "--quiet", *GIVEN)
             yield project
         finally:
@@ -242,11 +242,12 @@ def _value(value: Any) -> str:
     return "null" if value is None else str(value).lower()
 
 
-def _dvc(project: Path, *words: str, log: Any = lambda line: None) -> tuple[int, list[str]]:
+def _dvc(project: Path, *words: str, log: Callable[[str], object] = lambda line: None) -> list[str]:
+    """Runs a command of DVC; gives its lines."""
     code, lines = dvc.run(list(words), log, project)
     if code:
         raise FailedError(dvc.error(lines, code))
-    return code, lines
+    return lines
 
 
 def _command(stage: str) -> list[str]:

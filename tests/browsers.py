@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from skips import skip_or_fail
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE = 60  # seconds, after which what was waited for does not come
+
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -49,8 +51,9 @@ def chromium() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         message = f"NO BROWSER: {CHROMIUM} is missing, so the page is NOT tested; install Debian's package chromium"
         skip_or_fail(message)
+    expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS, timeout=2000 * PATIENCE)
         yield found
         found.close()
 
@@ -61,7 +64,7 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
     context = browser.new_context(**options)
     origin = "/".join(address.split("/")[:3])
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(1000 * PATIENCE)
     complaints: list[str] = []
     page.on("pageerror", lambda fault: complaints.append(str(fault)))
     page.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
@@ -74,7 +77,7 @@ def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
     assert complaints == [], complaints
 
 
-def until(page: Page, script: str, argument: Any = None, seconds: float = 10) -> None:
+def until(page: Page, script: str, argument: Any = None, seconds: float = PATIENCE) -> None:
     """Waits until a function gives true in the page; Playwright's own way needs `eval`, which our policy forbids."""
     ends = time.monotonic() + seconds
     while not page.evaluate(script, argument):

@@ -88,7 +88,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=150,
+            timeout=600,
             check=False,
         )
 
@@ -115,7 +115,7 @@ class Ui:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        until(lambda: "Ctrl-C ends them" in self.said() or self.process.poll() is not None, 90)
+        until(lambda: "Ctrl-C ends them" in self.said() or self.process.poll() is not None, 300)
         assert self.process.poll() is None, self.said()
 
     def said(self) -> str:
@@ -123,7 +123,7 @@ class Ui:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """Asks Prefect's API."""
@@ -133,9 +133,9 @@ class Ui:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        for tries_left in (3, 2, 1, 0):
+        for tries_left in reversed(range(20)):
             try:
-                with urllib.request.urlopen(request, timeout=20) as response:
+                with urllib.request.urlopen(request, timeout=60) as response:
                     content = response.read()
                 return json.loads(content) if content else None
             except urllib.error.HTTPError as fault:  # Prefect's own client tries again too when SQLite is busy

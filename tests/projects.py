@@ -4,6 +4,9 @@ import datetime
 import hashlib
 import importlib
 import io
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -71,6 +74,17 @@ class Project:
                 self._embed_rest()
             stage = importlib.import_module(STAGES[name])
             stage.run(params.load(name, stage.Params, self.paths.params), self.paths)
+
+    def export_alone(self) -> None:
+        """Runs `imageloom export` as a process: TensorFlow numbers functions through one and writes the numbers."""
+        subprocess.run([sys.executable, "-m", "imageloom.cli", "export", "-C", str(self.paths.root)], check=True)
+
+    def copied(self, root: Path) -> "Project":
+        """Another project with the same files."""
+        project = Project(root)
+        shutil.copytree(self.paths.root, root, dirs_exist_ok=True)
+        project.rows = list(self.rows)
+        return project
 
     def _embed_rest(self) -> None:
         """Gives pictures without features those of the tests' backbone: the mean colours of 4 x 4 tiles."""

@@ -1,9 +1,11 @@
 """Two models on the same pictures: one verdict, its doubt, and a code that programs can act on."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,19 @@ def test_pictures_that_cannot_be_read_are_left_out_aloud(exported_model, data):
     run = imageloom(exported_model, exported_model, "--data", data, "--json")
     assert run.stderr == "warning: left out as unreadable: 1 picture\n"
     assert json.loads(run.stdout)["pictures"] == 3 * EACH - 1
+
+
+def test_folders_and_files_of_any_spelling_are_compared_on(colour_tflite, write_export, worse_model, data, tmp_path):
+    red, green = "ro\u0301t", "green"
+    (data / "red").rename(data / red)  # as a Mac writes it
+    os.rename(data / green / "0 🌹.png", os.fsencode(data / green) + b"/\xff.png")  # noqa: PTH104
+    names = [(unicodedata.normalize("NFC", red), "红"), (green, green), ("blue", "blue")]
+    model = write_export(tmp_path / "accents", colour_tflite, names)
+    run = imageloom(model, worse_model, "--data", data, "--json")
+    assert (run.returncode, run.stderr) == (EXIT_CODES["worse"], "")
+    answer = json.loads(run.stdout)
+    assert answer["classes"][names[0][0]]["won"] == answer["classes"][names[0][0]]["lost"] == 0
+    assert "\udcff.png" in {Path(one["file"]).name for one in answer["changed"]}
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from imageloom.engine import map_ordered
 def test_results_come_in_the_order_of_items_however_long_each_takes():
     random.seed(0)
     pauses = [random.choice((0, 0, 0.001, 0.01)) for _ in range(100)]
-    threads = set()
+    all_at_work = threading.Barrier(4, timeout=60)
 
     def work(number: int) -> int:
+        if number < 4:
+            all_at_work.wait()
         time.sleep(pauses[number])
-        threads.add(threading.get_ident())
         return number * number
 
     assert list(map_ordered(work, range(100), 4)) == [number * number for number in range(100)]
-    assert len(threads) == 4
 
 
 def test_no_more_is_taken_ahead_than_a_few_items_for_each_thread():

@@ -194,7 +194,7 @@ def by_server(export: Path, pictures: list[Path], spoil: str) -> Answers:
                 answers.append(json.load(answer))
     finally:
         server.terminate()
-        server.communicate(timeout=20)
+        server.communicate(timeout=60)
     return said(answers, card.read(export).names, pictures)
 
 

@@ -46,6 +46,17 @@ def test_wrong_value_names_line_and_value(written):
     assert "1.5" in fault.message
 
 
+def test_a_value_of_several_kinds_is_told_all_of_them_and_what_it_is_for(written):
+    text = "train:\n  finetune:\n    layers: {}\n"
+    fault = refused("train", TrainParams, written(text.format("last")))
+    assert "params.yaml:3: train.finetune.layers: input should be a valid integer" in fault.message
+    assert fault.message.endswith(", or 'all', not 'last'")
+    assert fault.hint.startswith("how many layers learn")
+    fault = refused("train", TrainParams, written(text.format("last\n    epochs: 0")))
+    assert fault.message.count("more)") == 1
+    assert "(and 1 more)" in fault.message  # not what else `layers` may be
+
+
 def test_parts_that_leave_nothing_to_train_on_are_refused(written):
     fault = refused("split", SplitParams, written("seed: 1\nsplit: {validation: 0.5, test: 0.5}\n"))
     assert fault.message == "params.yaml:2: split: validation 0.5 + test 0.5 leave nothing to train on"

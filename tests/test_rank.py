@@ -22,6 +22,7 @@ OLDEST_FIRST = [
     result("head", 0.99, pictures="d0"),  # on other, easier pictures
     result("head", 0.95),  # before it was changed
     Run("somebody's", {}, {"loss": 1.0}),
+    Run("somebody's", {}, {"accuracy": 1.0, "accuracy_low": 1.0, "macro_f1": 1.0}),
     result("树|forest", 0.83, milliseconds_per_picture=12.6, model_megabytes=31.0),
     result("head", 0.88, **COSTS),
     result("probe", 0.91, **COSTS | {"training_seconds": 123.4}),

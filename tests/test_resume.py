@@ -1,6 +1,7 @@
 """A crawl that is killed at any moment and started again ends as one that was left alone."""
 
 import io
+import itertools
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from noted import NotedCrawl
 from PIL import Image
 
 from imageloom import cli, tables
@@ -31,11 +33,17 @@ def picture(number: int, red: int = 0) -> bytes:
 
 
 def serve(site: Any, changed: bool = False) -> None:
-    """Two classes of pictures, with what goes wrong on the web among them; `changed` is the same site a week later."""
+    """Two classes of pictures, with what goes wrong on the web among them; `changed` is the same site a week later.
+
+    When it has answered all that `left` gives, it answers no more pictures until the crawl is killed.
+    """
+    site.left, site.killed = itertools.count(), threading.Event()
 
     def slowly(status: int, tag: str, body: bytes) -> Any:
         def answer(handler: Any) -> tuple[int, dict[str, str], bytes]:
             time.sleep(0.03)
+            if next(site.left, None) is None:
+                site.killed.wait(60)
             if handler.headers.get("If-None-Match") == tag:
                 return 304, {}, b""
             return status, {"ETag": tag} if status == 200 else {}, body
@@ -64,6 +72,7 @@ def project(folder: Path, site: Any) -> Path:
     (folder / "params.yaml").write_text(
         "classes: [{name: cat}, {name: dog}]\n"
         "scrape:\n  allow_hosts: ['127.0.0.1']\n  backoff: 0.01\n  retries: 1\n  concurrency: 3\n"
+        "  timeout: 300\n  idle_timeout: 300\n"
         f"  sources: [{{kind: gallery, start: '{site.address}/{{class}}', item: img}}]\n"
     )
     return folder
@@ -88,16 +97,29 @@ def crawl(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def kill(folder: Path, site: Any, moment: float) -> None:
-    """Crawls until about `moment` of the site's pictures were asked, or a while after the last, and kills it."""
+def kill(folder: Path, site: Any, moment: float, noted: int = 0) -> None:
+    """Crawls until about `moment` of the site's pictures were asked, or a while after the last, and kills it.
+
+    Where it is to be killed before it ends, no picture is answered from that moment on.
+
+    Args:
+        folder: The project.
+        site: What it crawls.
+        moment: When.
+        noted: How many addresses it must have noted before, so that a kill does not lose them.
+    """
     before = len(site.asked)
-    process = crawl(folder)
-    deadline = time.monotonic() + 20
-    while len(site.asked) - before < min(moment, PICTURES) and process.poll() is None and time.monotonic() < deadline:
+    if moment < PICTURES:
+        site.left = iter(range(int(moment)))
+    crawl = NotedCrawl(folder, seconds_to_lose=-1 if noted else 0.1)
+    process = crawl.process
+    while (len(site.asked) - before < min(moment, PICTURES) or crawl.noted < noted) and process.poll() is None:
         time.sleep(0.001)
     time.sleep(random.uniform(0, 0.02) + max(0.0, moment - PICTURES) * 0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    site.killed.set()
+    site.left, site.killed = itertools.count(), threading.Event()
 
 
 def finish(folder: Path) -> str:
@@ -105,7 +127,7 @@ def finish(folder: Path) -> str:
     if not (folder / "data/.crawl.db").exists() and (folder / "data/raw/manifest.parquet").exists():
         return ""
     process = crawl(folder)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
     return said
 
@@ -133,7 +155,7 @@ def test_a_crawl_killed_at_any_moment_ends_as_one_left_alone(site: Any, tmp_path
         moments = [random.uniform(0 if number else 30, PICTURES + 30 * bool(number)) for _ in range(1 + number % 2)]
         for moment in moments:
             if moment == moments[0] or (folder / "data/.crawl.db").exists():
-                kill(folder, site, moment)
+                kill(folder, site, moment, noted=0 if number else 1)
         went_on += re.findall(r"goes on with .*, after (\d+) address", finish(folder))
         assert end_state(folder) == expected, moments
     assert any(0 < int(done) < PICTURES for done in went_on)
@@ -142,7 +164,7 @@ def test_a_crawl_killed_at_any_moment_ends_as_one_left_alone(site: Any, tmp_path
 def test_what_a_killed_crawl_had_is_not_asked_again(site: Any, tmp_path: Path) -> None:
     serve(site)
     folder = project(tmp_path / "p", site)
-    kill(folder, site, PICTURES * 0.9)
+    kill(folder, site, PICTURES * 0.9, noted=PICTURES // 2)
     before = len(site.asked)
     said = finish(folder)
     assert "goes on with the crawl of 2" in said
@@ -165,7 +187,7 @@ def test_a_picture_that_a_power_cut_took_is_asked_again(site: Any, tmp_path: Pat
     serve(site)
     alone, folder = project(tmp_path / "alone", site), project(tmp_path / "p", site)
     assert cli.main(["scrape", "-C", str(alone)]) == 0
-    kill(folder, site, PICTURES * 0.9)
+    kill(folder, site, PICTURES * 0.9, noted=PICTURES // 2)
     pictures = list((folder / "data/raw").glob("*/*.png"))
     assert len(pictures) > 5
     for path in pictures[:5]:
@@ -207,7 +229,7 @@ def test_a_ledger_of_another_manifest_is_left(site: Any, tmp_path: Path, capsys:
 def test_two_crawls_of_one_project_at_a_time_are_refused(site: Any, tmp_path: Path, capsys: Any) -> None:
     serve(site)
     wait, page = threading.Event(), site.routes["/dog"]
-    site.routes["/dog"] = lambda handler: wait.wait(20) and page
+    site.routes["/dog"] = lambda handler: wait.wait(300) and page
     folder = project(tmp_path / "p", site)
     first = crawl(folder)
     while not site.asked:
@@ -215,7 +237,7 @@ def test_two_crawls_of_one_project_at_a_time_are_refused(site: Any, tmp_path: Pa
     assert cli.main(["scrape", "-C", str(folder)]) == 2
     assert "error: another crawl of this project is at work" in capsys.readouterr().err
     wait.set()
-    said, _ = first.communicate(timeout=30)
+    said, _ = first.communicate(timeout=60)
     assert first.returncode == 0, said
     assert len(end_state(folder)["rows"]) == PICTURES
 

@@ -194,10 +194,17 @@ def test_a_crawl_loads_nothing_that_it_has_no_use_for(tmp_path: Path) -> None:
     assert "imageloom.sources.gallery" in loaded("--help")
 
 
-def test_what_a_list_holds_does_not_move_the_cursor(tmp_path: Path, capsys: Any) -> None:
+@pytest.mark.parametrize(
+    "address",
+    [
+        pytest.param("http://\x1b[2Ja/\x1b]0;owned\x07\u202e.jpg", id="address"),
+        pytest.param("http://\x1bcowned\u202e/1.jpg", id="host"),  # which tables show
+    ],
+)
+def test_what_a_list_holds_does_not_move_the_cursor(address: str, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "data/urls").mkdir(parents=True)
     for name in ("cat", "dog"):
-        (tmp_path / f"data/urls/urls_{name}.txt").write_text("http://\x1b[2Ja/\x1b]0;owned\x07\u202e.jpg\n", "utf-8")
+        (tmp_path / f"data/urls/urls_{name}.txt").write_text(f"{address}\n", "utf-8")
     folder = project(tmp_path, "  - kind: urls")
     assert scrape(folder) == 2
     assert cli.main(["scrape", "--report", "-C", str(folder)]) == 0

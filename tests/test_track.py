@@ -201,7 +201,7 @@ def test_dead_server_warns_soon_and_keeps_the_password(
         port = server.getsockname()[1]
         started = time.monotonic()
         entry = log(paths, tracking_uri=f"http://me:s3cret@127.0.0.1:{port}/")
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 100  # of the minutes for which MLflow would try by itself
     assert entry["run_id"] is None
     assert entry["tracking_uri"] == f"http://127.0.0.1:{port}/"
     assert "s3cret" not in json.dumps(entry) + capsys.readouterr().err
@@ -248,7 +248,7 @@ def test_an_experiment_is_logged_elsewhere_under_a_name_and_with_what_it_cost(pa
     metrics = runs[0].metrics
     assert metrics["training_seconds"] == 12.5
     assert metrics["model_megabytes"] == pytest.approx((paths.export / "model.tflite").stat().st_size / 1e6)
-    assert 0 < metrics["milliseconds_per_picture"] < 1000
+    assert 0 < metrics["milliseconds_per_picture"] < 60_000
     assert (store.parent / "mlruns").is_dir()
     assert not (paths.root / "mlflow.db").exists()
     # The same result is one run; what it cost is of the last time.

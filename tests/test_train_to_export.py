@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -28,25 +26,17 @@ def make(root, backbone, classes=CLASSES, hue=lambda name: name) -> Project:
     return project
 
 
-def export_alone(project: Project) -> None:
-    """Runs `imageloom export` as a process: TensorFlow numbers functions through a process and writes the numbers."""
-    subprocess.run([sys.executable, "-m", "imageloom.cli", "export", "-C", str(project.paths.root)], check=True)
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, tiles_backbone) -> Project:
     project = make(tmp_path_factory.mktemp("all") / "项目 one", tiles_backbone)
     project.run(*STAGES)
-    export_alone(project)
+    project.export_alone()
     return project
 
 
 @pytest.fixture
 def copied(exported, tmp_path) -> Project:
-    project = Project(tmp_path / "copy")
-    shutil.copytree(exported.paths.root, project.paths.root, dirs_exist_ok=True)
-    project.rows = list(exported.rows)
-    return project
+    return exported.copied(tmp_path / "copy")
 
 
 def predictions(project) -> list[dict[str, str]]:
@@ -129,7 +119,7 @@ def test_figures_are_pictures(exported):
 
 def test_everything_is_the_same_twice(copied, exported):
     copied.run(*STAGES)
-    export_alone(copied)
+    copied.export_alone()
     for folder in ("classifier", "export"):
         for path in sorted((exported.paths.root / "models" / folder).rglob("*")):
             if path.is_file():

@@ -19,7 +19,7 @@ from imageloom.recipes.standard import picture_weights
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 PICTURES = [
     {"id": A, "url": "http://site/片/cat%20one.jpg?size=2"},
-    {"id": B, "url": "file:data/pictures/cats/猫 two.png"},
+    {"id": B, "url": "file:data/pictures/cats/猫 zwölf.png"},
     {"id": C, "url": "http://other/cat%20one.jpg"},
 ]
 
@@ -28,10 +28,11 @@ PICTURES = [
     ("text", "expected"),
     [
         (f"id,weight\n{B},0.5\n", {B: 0.5}),
-        ("weight,url\n2,file:data/pictures/cats/猫 two.png\n", {B: 2}),
-        ("file,weight\ncat one.jpg,0.25\n猫 two.png,3\n", {A: 0.25, B: 3, C: 0.25}),
+        ("weight,url\n2,file:data/pictures/cats/猫 zwölf.png\n", {B: 2}),
+        ("file,weight\ncat one.jpg,0.25\n猫 zwölf.png,3\n", {A: 0.25, B: 3, C: 0.25}),
         ("file,weight\ncat%20one.jpg,1e-3\n", {A: 0.001, C: 0.001}),
-        ("\ufefffile,weight\r\n猫 two.png,3\r\n猫 two.png,3\r\n", {B: 3}),
+        ("\ufefffile,weight\r\n猫 zwölf.png,3\r\n猫 zwölf.png,3\r\n", {B: 3}),
+        ("file,weight\n猫 zwo\u0308lf.png,3\n", {B: 3}),  # as a Mac writes it
         ("file,weight\n", {}),
     ],
 )
@@ -78,7 +79,7 @@ def test_a_list_in_another_encoding_is_refused(tmp_path):
 
 
 def test_names_of_no_picture_are_told(tmp_path, capsys):
-    (tmp_path / "weights.csv").write_text("file,weight\ndog.jpg,1\n猫 two.png,2\nemu.jpg,1\n", encoding="utf-8")
+    (tmp_path / "weights.csv").write_text("file,weight\ndog.jpg,1\n猫 zwölf.png,2\nemu.jpg,1\n", encoding="utf-8")
     assert weights.read(tmp_path / "weights.csv", PICTURES) == {B: 2}
     assert "weights.csv names 2 pictures that are not there, such as dog.jpg" in capsys.readouterr().err
 

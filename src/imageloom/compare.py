@@ -1,8 +1,8 @@
 """`imageloom compare A B`: whether model B is better than model A, on the same pictures that neither has seen."""
 
 import argparse
-import json
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -151,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
         for where, model, number in zip((arguments.a, arguments.b), models, seen_before, strict=True)
     ]
     if arguments.json:
-        console.say(json.dumps(_as_dict(result, seen, named), indent=2, ensure_ascii=False))
+        console.say(console.as_json(_as_dict(result, seen, named), indent=2))
     else:
         console.say("\n".join(console.readable(line) for line in _as_text(result, seen, named)))
     return EXIT_CODES[result.verdict]
@@ -167,9 +167,10 @@ def _test_side(paths: Paths) -> list[tuple[Path, str]]:
 
 
 def _in_folders(folder: Path) -> list[tuple[Path, str]]:
-    """Files and classes of the pictures in a folder per class."""
+    """Files and classes of the pictures in a folder per class; names of classes are in NFC, as models have them."""
     below = sorted(path for path in folder.glob("*/**/*") if path.suffix.lower() in images.EXTENSIONS)
-    found = [(path, path.relative_to(folder).parts[0]) for path in below if path.is_file()]
+    classes = ((path, path.relative_to(folder).parts[0]) for path in below if path.is_file())
+    found = [(path, unicodedata.normalize("NFC", name)) for path, name in classes]
     if not found:
         raise DataError(f"no pictures in folders below {folder}", "put those of each class into a folder of its name")
     return found
@@ -317,10 +318,7 @@ def _class_table(parts: Mapping[str, Comparison]) -> list[str]:
     for name, part in parts.items():
         accuracies = [f"{right / part.pictures:.3f}" for right in (part.right_a, part.right_b)]
         rows.append([name, f"{part.pictures:,}", *accuracies, f"{part.won:,}", f"{part.lost:,}"])
-    first = max(console.columns(row[0]) for row in rows)
-    names = [row[0] + " " * (first - console.columns(row[0])) for row in rows]
-    width = max(len(cell) for row in rows for cell in row[1:])
-    return ["  ".join([name, *(cell.rjust(width) for cell in row[1:])]) for name, row in zip(names, rows, strict=True)]
+    return console.table(rows, even=True)
 
 
 def _changes(changed: Sequence[Seen]) -> list[str]:

@@ -1,11 +1,12 @@
 """What a person sees while a stage works: lines that say what happened, and a bar with counts on long work."""
 
+import json
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -56,6 +57,40 @@ def readable(text: str) -> str:
     text = "".join(letter if letter.isprintable() or letter in joiners else "\ufffd" for letter in text)
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
+
+
+def fits(text: str) -> bool:
+    """Whether the output can hold the text: a file's name may be in no encoding, and the output in ASCII."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_json(content: Any, indent: int | None = None) -> str:
+    """JSON in every script, or with escapes where the output cannot hold it."""
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    return text if fits(text) else json.dumps(content, indent=indent)
+
+
+def table(rows: Sequence[Sequence[str]], texts: int = 1, even: bool = False) -> list[str]:
+    """Lines in which cells stand below each other, in any script; each cell is made `readable` first.
+
+    Args:
+        rows: Their cells, as many in each.
+        texts: How many columns stand to the left, as texts do; the others stand to the right, as numbers do.
+        even: Whether all columns of numbers are as wide as the widest.
+    """
+    cells = [[readable(cell) for cell in row] for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
+    if even:
+        widths[texts:] = [max(widths[texts:])] * len(widths[texts:])
+    lines = []
+    for row in cells:
+        filled = [(cell, " " * (width - columns(cell))) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cell + room if n < texts else room + cell for n, (cell, room) in enumerate(filled)))
+    return [line.rstrip() for line in lines]
 
 
 @contextmanager

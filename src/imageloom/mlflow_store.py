@@ -48,8 +48,14 @@ def quiet() -> Iterator[None]:
 
 def absolute(uri: str, root: Path) -> str:
     """A SQLite file is named from the project's folder, wherever the command is typed."""
-    scheme, separator, path = uri.partition(":///")
-    return f"{scheme}{separator}{root / path}" if scheme == "sqlite" and path else uri
+    file = _file(uri)
+    return f"sqlite:///{root / file}" if file else uri
+
+
+def _file(uri: str) -> Path | None:
+    """The SQLite file that a store is; None for any other."""
+    scheme, _, path = uri.partition(":///")
+    return Path(path) if scheme == "sqlite" and path else None
 
 
 def without_secrets(uri: str) -> str:
@@ -67,12 +73,12 @@ def one_line(fault: Exception, uri: str) -> str:
 
 def check_writable(uri: str) -> None:
     """Takes SQLite's write lock and gives it back; MLflow would try ten times over a minute and a half."""
-    scheme, _, path = uri.partition(":///")
-    if scheme != "sqlite":
+    file = _file(uri)
+    if file is None:
         return
     import sqlite3
 
-    connection = sqlite3.connect(path, timeout=SECONDS_TO_ANSWER)
+    connection = sqlite3.connect(file, timeout=SECONDS_TO_ANSWER)
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
@@ -93,8 +99,8 @@ def experiment(client: Any, name: str, uri: str, root: Path) -> str:
     if found is not None:
         return str(found.experiment_id)
     of_server = uri.startswith(("http:", "https:"))
-    scheme, _, database = uri.partition(":///")
-    beside = Path(database).resolve().parent if scheme == "sqlite" else root
+    file = _file(uri)
+    beside = file.resolve().parent if file else root
     return str(client.create_experiment(name, None if of_server else (beside / "mlruns").as_uri()))
 
 
@@ -109,10 +115,7 @@ def exported_folder(model: str, root: Path) -> Path:
     Raises:
         ModelError: The store does not answer, has no such model, or has one that imageloom did not log.
     """
-    uri = absolute(_uri(root), root)
-    scheme, _, database = uri.partition(":///")
-    if scheme == "sqlite" and not Path(database).exists():
-        raise ModelError(f"no MLflow store at {database}", "run it in the project's folder, or set MLFLOW_TRACKING_URI")
+    uri = _existing(root, "run it in the project's folder, or set MLFLOW_TRACKING_URI")
     try:
         with quiet():
             import mlflow
@@ -150,11 +153,8 @@ def runs(experiment: str, root: Path) -> list[Run]:
     Raises:
         ModelError: The store does not answer, or has no such experiment.
     """
-    uri = absolute(_uri(root), root)
-    scheme, _, file = uri.partition(":///")
     advice = "`make ui` shows what there is; a run is logged by `dvc repro`, several by `make baselines`"
-    if scheme == "sqlite" and not Path(file).exists():
-        raise ModelError(f"no MLflow store at {file}", advice)
+    uri = _existing(root, advice)
     try:
         with quiet():
             import mlflow
@@ -183,8 +183,20 @@ def _all_runs(client: Any, experiment: str) -> list[Any]:
 
 def database(root: Path) -> Path | None:
     """The file that the project's store is, where it is one."""
-    scheme, _, path = absolute(_uri(root), root).partition(":///")
-    return Path(path) if scheme == "sqlite" else None
+    return _file(absolute(_uri(root), root))
+
+
+def _existing(root: Path, advice: str) -> str:
+    """The address of the project's store, to be read: MLflow would make a SQLite file that is not there.
+
+    Raises:
+        ModelError: It is such a file.
+    """
+    uri = absolute(_uri(root), root)
+    file = _file(uri)
+    if file and not file.exists():
+        raise ModelError(f"no MLflow store at {file}", advice)
+    return uri
 
 
 def _uri(root: Path) -> str:

@@ -246,6 +246,9 @@ def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
             _refuse_repeated_keys(value, path)
 
 
+_SHOULD = "input should be "  # how most of pydantic's messages begin
+
+
 def _checked(
     adapter: TypeAdapter[Any], value: Any, section: str, model: type[BaseModel], node: yaml.Node | None, path: Path
 ) -> Any:
@@ -259,7 +262,15 @@ def _checked(
     where = "" if first["type"] == "missing" else ".".join(name for name, _, _ in _way(node, location))
     where = where or ".".join(str(part) for part in location)
     message, hint = _told(first, _written(node, location), model, value)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    # Of a value that may be of several kinds, pydantic finds that it is none of them, one by one.
+    values = [_value(node, (section, *problem["loc"])) for problem in problems]
+    same = _value(node, location)
+    for problem, found in zip(problems, values, strict=True):
+        if found == same and problem is not first:
+            kind = _told(problem, "", model, value)[0].removeprefix(_SHOULD)
+            message = f"{message.rpartition(', not ')[0]}, or {kind}"
+    others = len({*values}) - 1
+    more = f" (and {others} more)" if others else ""
     raise ParamsError(f"{path.name}:{_line_of(node, location)}: {where}: {message}{more}", hint)
 
 
@@ -309,13 +320,23 @@ def _fields(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> dic
     return fields
 
 
+def _value(node: yaml.Node | None, location: Sequence[int | str]) -> Sequence[int | str]:
+    """The location of the value that is wrong: that in the file, where one is written there."""
+    way = _way(node, location)
+    written = bool(way) and isinstance(way[-1][2], yaml.ScalarNode)
+    return tuple(name for name, _, _ in way) if written else tuple(location)
+
+
 def _known_keys(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> list[str]:
     return list(_fields(model, value, loc))
 
 
 def _help_for(model: type[BaseModel], value: Any, loc: Sequence[int | str]) -> str:
-    field = _fields(model, value, loc).get(str(loc[-1])) if loc else None
-    return (field.description or "") if field is not None else ""
+    for part in (loc, loc[:-1]):  # pydantic adds the names of a union's members
+        field = _fields(model, value, part).get(str(part[-1])) if part else None
+        if field is not None:
+            return field.description or ""
+    return ""
 
 
 def _way(node: yaml.Node | None, location: Sequence[int | str]) -> list[tuple[str, yaml.Node, yaml.Node]]:

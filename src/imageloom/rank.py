@@ -15,6 +15,8 @@ from imageloom.errors import DataError
 from imageloom.files import Paths
 from imageloom.mlflow_store import Run
 
+_NEEDED = {"accuracy", "accuracy_low", "accuracy_high", "macro_f1"}
+
 _COLOUR = "#2f6f9f"
 _GREY = "#8a8a8a"
 
@@ -45,11 +47,7 @@ class Entry:
 
     @classmethod
     def of(cls, run: Run) -> "Entry":
-        """Of a run that the stage `track` logged.
-
-        Raises:
-            KeyError: Another program logged it.
-        """
+        """Of a run that the stage `track` logged."""
         of = run.metrics
         return cls(
             name=run.name,
@@ -100,8 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"no run of {experiment!r} was logged by imageloom", "`dvc repro` or `make baselines` logs some"
         )
     rows = [entry.cells() for entry in ranked]
-    for line in _aligned([HEADER, *rows]):
-        console.say(console.readable(line))
+    console.say("\n".join(console.table([HEADER, *rows])))
     if others:
         console.say(f"left out: {console.counted(others, 'older run')} of the same names or on other pictures")
     if arguments.markdown:
@@ -123,7 +120,7 @@ def ranking(runs: Sequence[Run]) -> tuple[list[Entry], int]:
     Returns:
         The entries, best first, and how many runs of ours are left out.
     """
-    entries = [Entry.of(run) for run in runs if {"accuracy", "accuracy_low", "macro_f1"} <= run.metrics.keys()]
+    entries = [Entry.of(run) for run in runs if run.metrics.keys() >= _NEEDED]
     newest: dict[str, Entry] = {}
     for entry in entries:
         if entry.pictures == entries[0].pictures:
@@ -179,15 +176,6 @@ def _experiment(paths: Paths) -> str:
 def _short(cost: float | None) -> str:
     """Two digits that count."""
     return "" if cost is None else f"{cost:.2f}" if cost < 0.95 else f"{cost:.1f}" if cost < 9.5 else f"{cost:,.0f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(console.columns(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = []
-    for first, *rest in rows:
-        cells = [first + " " * (widths[0] - console.columns(first))]
-        lines.append("  ".join(cells + [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]))
-    return [line.rstrip() for line in lines]
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -66,13 +66,8 @@ def _share(metrics: dict[str, Any], name: str) -> str:
 
 def _pictures(pictures: dict[str, dict[str, int]]) -> list[str]:
     """A table: a line per class, a column per side."""
-    names = list(pictures["train"])
-    rows = [[name, *(f"{pictures[side][name]:,}" for side in tables.SIDES)] for name in names]
-    rows = [["pictures", *tables.SIDES], *rows]
-    first = max(console.columns(row[0]) for row in rows)
-    width = max(len(cell) for row in rows for cell in row[1:])
-    names = [row[0] + " " * (first - console.columns(row[0])) for row in rows]
-    return ["  ".join([name, *(cell.rjust(width) for cell in row[1:])]) for name, row in zip(names, rows, strict=True)]
+    rows = [[name, *(f"{pictures[side][name]:,}" for side in tables.SIDES)] for name in pictures["train"]]
+    return console.table([["pictures", *tables.SIDES], *rows], even=True)
 
 
 def _mlflow_run(paths: Paths) -> str:

@@ -180,8 +180,8 @@ def versions_that_saw(ids: set[str], paths: Paths) -> dict[str, Counter[str] | N
         By version, newest first; None for one whose split is not to be had. Empty without versions or their store.
     """
     settings, seen = params.load("track", Params, paths.params), dict[str, Counter[str] | None]()
-    uri = mlflow_store.absolute(settings.tracking_uri, paths.root)
-    if uri.startswith("sqlite:") and not Path(uri.partition(":///")[2]).exists():
+    uri, file = mlflow_store.absolute(settings.tracking_uri, paths.root), mlflow_store.database(paths.root)
+    if file and not file.exists():
         return seen
     with (
         contextlib.suppress(Exception),

@@ -177,14 +177,16 @@ def _say(fitted: Fitted, found: Classifier, sides: dict[str, Data], settings: Pa
     row = next(row for row in fitted.history if row["chosen"])
     told = {name: value if isinstance(value, str) else f"{value:g}" for name, value in fitted.chosen.items()}
     chosen = ", ".join(f"{name} = {value}" for name, value in told.items())
+    seen, validation = (len(sides[side].classes) for side in ("train", "validation"))
+    # What is cross-validated is fitted on both, and was asked about each picture when it had not seen it.
+    seen, how = (seen + validation, "in cross-validation") if found.cross_validated else (seen, "on validation")
     console.say(
-        f"train: {settings.recipe} on {len(sides['train'].classes):,} pictures, {chosen}; "
-        f"{row['validation_accuracy']:.1%} right on {len(sides['validation'].classes):,} validation pictures"
+        f"train: {settings.recipe} on {seen:,} pictures, {chosen}; {row['validation_accuracy']:.1%} right {how}"
     )
     known = found.known
     console.say(
-        f"train: temperature {found.temperature:g}; {known.share_known:.1%} of them are known, "
-        f"{known.precision:.1%} of these right"
+        f"train: temperature {found.temperature:g}; {known.share_known:.1%} of "
+        f"{console.counted(validation, 'validation picture')} known, {known.precision:.1%} of these right"
     )
     if known.precision < known.target_precision:
         console.say(

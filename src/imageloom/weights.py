@@ -6,6 +6,7 @@ weigh solar cells that an expert was unsure about by a third or two thirds).
 
 import csv
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str, float]]:
                 yield (
                     rows.line_num,
                     key,
-                    (row[key] or "").strip(),
+                    _nfc((row[key] or "").strip()),
                     _weight(row["weight"], f"{path.name}:{rows.line_num}"),
                 )
     except FileNotFoundError:
@@ -93,6 +94,12 @@ def _by_name(pictures: Iterable[Mapping[str, Any]], key: str) -> dict[str, list[
     for row in pictures:
         address = str(row["url"])
         last = address.partition("?")[0].rpartition("/")[2]
-        for name in {"id": {row["id"]}, "url": {address}, "file": {last, unquote(last)}}[key]:
+        names = {"id": [row["id"]], "url": [address], "file": [last, unquote(last)]}[key]
+        for name in {*map(_nfc, names)}:
             found.setdefault(name, []).append(row["id"])
     return found
+
+
+def _nfc(name: str) -> str:
+    """A name in one spelling: a Mac writes accents as letters of their own, the crawl's manifest does not."""
+    return unicodedata.normalize("NFC", name)

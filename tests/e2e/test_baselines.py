@@ -21,8 +21,8 @@ def test_a_recipe_is_compared_beside_the_project(demo, tmp_path):
     [run] = mlflow_store.runs("imageloom baselines", clone.root)
     assert run.params["train.recipe"] == "head"
     assert run.metrics["accuracy"] >= 0.82
-    assert 1 < run.metrics["training_seconds"] < 200
-    assert 1 < run.metrics["milliseconds_per_picture"] < 500
+    assert 1 < run.metrics["training_seconds"] < 1000
+    assert 1 < run.metrics["milliseconds_per_picture"] < 5000
     assert 8 < run.metrics["model_megabytes"] < 11
     low, high = run.metrics["accuracy_low"], run.metrics["accuracy_high"]
     assert re.search(rf"^head +{run.metrics['accuracy']:.3f} +{low:.3f} to {high:.3f}", said, re.MULTILINE)

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -142,7 +141,7 @@ def server(demo):
     assert address
     yield address
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
 
 
 def test_the_same_answer_from_server_command_line_and_saved_model(demo, server):
@@ -237,7 +236,5 @@ def test_parameters_that_git_shows_are_those_that_ran(demo):
 
 
 def test_the_page_is_there(server):
-    started = time.monotonic()
-    with urllib.request.urlopen(f"{server}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"{server}/", timeout=60) as answer:
         assert b"imageloom" in answer.read()
-    assert time.monotonic() - started < 5

@@ -47,7 +47,7 @@ def test_a_schedule_fires_recrawls_and_logs_a_run_that_can_be_compared(demo, tmp
             assert fired["auto_scheduled"]
             assert fired["state_name"] == "Completed"
             runs, versions = mlflow_runs(clone)
-            page = urllib.request.urlopen(f"http://127.0.0.1:{ui.mlflow_port}/", timeout=20)
+            page = urllib.request.urlopen(f"http://127.0.0.1:{ui.mlflow_port}/", timeout=60)
             assert page.status == 200
             page.close()
         finally:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from imageloom import wilson
 from imageloom.evaluate import metrics
 
 random = np.random.default_rng(0)
@@ -111,7 +112,7 @@ def test_intervals_equal_those_that_are_reckoned_by_hand(groups):
     assert accuracy.value == 0.75
     # Wilson's interval of 9 of 12, and of the same share of fewer, by the formula of 1927 written out.
     trials = metrics.trials(np.equal(actual, predicted), np.array(groups))
-    low, high = {12: (0.4677, 0.9111)}.get(number, metrics.wilson(0.75, trials))
+    low, high = {12: (0.4677, 0.9111)}.get(number, wilson.interval(0.75, trials))
     assert accuracy.low == pytest.approx(min(percentile(accuracies, 0.025), low), abs=1e-4)
     assert accuracy.high == pytest.approx(max(percentile(accuracies, 0.975), high), abs=1e-4)
 
@@ -137,7 +138,7 @@ def test_where_nothing_tells_how_alike_they_are_a_group_counts_as_one():
 
 def test_accuracy_on_copies_of_one_picture_is_that_of_one_picture():
     found = metrics.bootstrap(np.ones(50, int), np.ones(50, int), np.zeros(50, int), 100, {})["accuracy"]
-    assert (found.low, found.high) == pytest.approx(metrics.wilson(1.0, 1))
+    assert (found.low, found.high) == pytest.approx(wilson.interval(1.0, 1))
 
 
 def test_two_shares_differ_by_chance_as_scipy_says():
@@ -192,4 +193,4 @@ def test_top_k_accuracy_equals_scikit_learns(k):
 
 
 def test_nothing_is_known_of_no_trials():
-    assert metrics.wilson(0.0, 0) == (0.0, 1.0)
+    assert wilson.interval(0.0, 0) == (0.0, 1.0)

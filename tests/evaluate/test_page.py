@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import browsers
 import pytest
 from answers import ANSWERS, MARKUP, write
 from justhtml import JustHTML
 from justhtml.parser import StrictModeError
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from projects import Project
-from skips import skip_or_fail
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 TO_REACH = (
     "element => [...document.querySelectorAll(element)].every(e => e.getBoundingClientRect().right <= innerWidth)"
@@ -36,14 +32,8 @@ def report(means_tflite: bytes, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        skip_or_fail(
-            f"NO BROWSER: {CHROMIUM} is missing, so the report is NOT tested; install Debian's package chromium"
-        )
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+    with browsers.chromium() as found:
+        yield found
 
 
 @pytest.fixture
@@ -55,7 +45,7 @@ def _open(browser: Browser, report: Path, **options: object) -> Iterator[Page]:
     """The page without a network; it must neither ask for another file nor log an error or break its own policy."""
     context = browser.new_context(offline=True, **options)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(1000 * browsers.PATIENCE)
     complaints: list[str] = []
     page.on("pageerror", lambda fault: complaints.append(str(fault)))
     page.on("console", lambda line: complaints.append(line.text))

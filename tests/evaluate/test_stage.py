@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from answers import ABOUT, ANSWERS, NAMES
 
-from imageloom import tables
+from imageloom import tables, wilson
 from imageloom.errors import DataError, ImageloomError
 from imageloom.evaluate import cards, figures, metrics, report, slices
 from imageloom.evaluate.measures import measure
@@ -203,8 +203,8 @@ def test_the_interval_of_precision_is_of_the_answers_and_that_of_recall_of_the_p
     outcome = read_outcome(project.paths)
     bee = report._classes(outcome, measure(outcome, 10, 5, []))[1]
     assert (bee["support"], bee["named"]) == (2, 5)
-    assert (bee["precision"].low, bee["precision"].high) == pytest.approx(metrics.wilson(0.4, 5))
-    assert (bee["recall"].low, bee["recall"].high) == pytest.approx(metrics.wilson(1.0, 2))
+    assert (bee["precision"].low, bee["precision"].high) == pytest.approx(wilson.interval(0.4, 5))
+    assert (bee["recall"].low, bee["recall"].high) == pytest.approx(wilson.interval(1.0, 2))
 
 
 def test_near_duplicates_widen_every_interval(project, put):
@@ -217,15 +217,15 @@ def test_near_duplicates_widen_every_interval(project, put):
     project.run("evaluate")
     together = metrics_of(project)
     assert together["accuracy"] == alone["accuracy"] == 0.5
-    assert together["accuracy_interval"] == pytest.approx(metrics.wilson(0.5, 1), abs=1e-4)
+    assert together["accuracy_interval"] == pytest.approx(wilson.interval(0.5, 1), abs=1e-4)
     assert alone["accuracy_interval"][0] > together["accuracy_interval"][0]
     outcome = read_outcome(project.paths)
     assert outcome.groups.tolist() == [0] * 8
     measured = measure(outcome, 10, 5, [slices.Cut(column="host")])
     bee = report._classes(outcome, measured)[1]
-    assert (bee["precision"].low, bee["precision"].high) == pytest.approx(metrics.wilson(0.4, 1))
+    assert (bee["precision"].low, bee["precision"].high) == pytest.approx(wilson.interval(0.4, 1))
     first = measured.slices[0].accuracy
-    assert (first.low, first.high) == pytest.approx(metrics.wilson(first.value, 1))
+    assert (first.low, first.high) == pytest.approx(wilson.interval(first.value, 1))
 
 
 def test_one_test_picture_gives_numbers_and_a_page(project, put):
@@ -236,7 +236,7 @@ def test_one_test_picture_gives_numbers_and_a_page(project, put):
     text = (project.paths.reports / "metrics.json").read_text(encoding="utf-8")
     found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert found["accuracy"] == 1
-    assert found["accuracy_interval"] == pytest.approx(metrics.wilson(1, 1), abs=1e-4)
+    assert found["accuracy_interval"] == pytest.approx(wilson.interval(1, 1), abs=1e-4)
     assert {"log_loss", "brier"} < found.keys()
     assert not {"log_loss_interval", "brier_interval"} & found.keys()
     assert not re.search(r"\bnan\b", page_of(project), re.IGNORECASE)

@@ -5,8 +5,6 @@ import dataclasses
 import importlib.util
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -28,11 +26,6 @@ STAGES = ("embed", "clean", "split", "train")
 TITLES = {"float32": "TFLite", "float16": "TFLite float16", "int8": "TFLite int8", "saved_model": "SavedModel"}
 
 
-def export_alone(project: Project) -> None:
-    """Runs `imageloom export` as a process: TensorFlow numbers functions through a process and writes the numbers."""
-    subprocess.run([sys.executable, "-m", "imageloom.cli", "export", "-C", str(project.paths.root)], check=True)
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, tiles_backbone) -> Project:
     root = tmp_path_factory.mktemp("all") / "项目 one"
@@ -42,15 +35,13 @@ def exported(tmp_path_factory, tiles_backbone) -> Project:
     for offset, (name, number) in enumerate({"warm": 60, "cold": 40}.items()):
         project.add(name, [picture(name, seed + 1000 * offset, 40, height=60) for seed in range(number)])
     project.run(*STAGES)
-    export_alone(project)
+    project.export_alone()
     return project
 
 
 @pytest.fixture
 def copied(exported, tmp_path) -> Project:
-    project = Project(tmp_path / "copy")
-    shutil.copytree(exported.paths.root, project.paths.root, dirs_exist_ok=True)
-    return project
+    return exported.copied(tmp_path / "copy")
 
 
 @pytest.fixture
@@ -175,7 +166,7 @@ def test_int8_is_fitted_on_training_pictures(copied, monkeypatch):
 
 def test_another_clone_gets_the_same_bytes(copied, exported):
     shutil.rmtree(copied.paths.export)
-    export_alone(copied)
+    copied.export_alone()
     names = {path.relative_to(copied.paths.export) for path in copied.paths.export.rglob("*") if path.is_file()}
     assert names == {
         path.relative_to(exported.paths.export) for path in exported.paths.export.rglob("*") if path.is_file()

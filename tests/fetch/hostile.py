@@ -66,12 +66,12 @@ class HostileWeb:
 
     def __enter__(self) -> "HostileWeb":
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._done.set)
-        self._thread.join(5)
+        self._thread.join(60)
 
     def address(self, name: str) -> str:
         host, _, path = name.partition("/") if name.startswith(("127.", "https:")) else ("127.0.0.1", "", name)

@@ -99,7 +99,7 @@ class Resolver(AbstractResolver):
             link.setblocking(False)
             link.connect(("127.0.0.1", self._server.port))
             await loop.sock_sendall(link, question)
-            answer = await asyncio.wait_for(loop.sock_recv(link, 4096), 5)
+            answer = await asyncio.wait_for(loop.sock_recv(link, 4096), 60)
         count, at = struct.unpack(">H", answer[6:8])[0], len(question)
         found = []
         for _ in range(count):

@@ -4,14 +4,13 @@ import io
 import os
 import signal
 import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from noted import NotedCrawl, wait_until
 from PIL import Image
 
 from imageloom import cli, tables
@@ -35,7 +34,7 @@ class Crawl:
         for number in range(PICTURES):
             late = number >= PICTURES // 2
             site.routes[f"/{number}.png"] = lambda handler, n=number, late=late: (
-                (late and not self.go_on.wait(30)) or picture(n)
+                (late and not self.go_on.wait(300)) or picture(n)
             )
         (folder / "data/urls").mkdir(parents=True)
         for name, numbers in (("one", range(10)), ("two", range(10, PICTURES))):
@@ -43,18 +42,16 @@ class Crawl:
             (folder / f"data/urls/urls_{name}.csv").write_text("\n".join(lines))
         (folder / "params.yaml").write_text(
             "classes: [{name: one}, {name: two}]\n"
-            "scrape: {allow_hosts: [127.0.0.1], concurrency: 8, sources: [{kind: urls}]}\n"
+            "scrape: {allow_hosts: [127.0.0.1], concurrency: 8, timeout: 300, idle_timeout: 300,\n"
+            "  sources: [{kind: urls}]}\n"
         )
 
     def start(self) -> subprocess.Popen[str]:
-        """Returns when the first half of the pictures is stored and the rest is asked for."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "imageloom.cli", "scrape", "-C", str(self.folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        wait_until(lambda: len(list(self.folder.glob("data/raw/*/*.png"))) == PICTURES // 2)
-        wait_until(lambda: len(self.site.asked) >= PICTURES // 2 + 8)
-        return process
+        """Returns when the first half of the pictures is stored and noted, and the rest is asked for."""
+        crawl = NotedCrawl(self.folder)
+        wait_until(lambda: crawl.noted == PICTURES // 2 and len(self.site.asked) >= PICTURES // 2 + 8)
+        assert len(list(self.folder.glob("data/raw/*/*.png"))) == PICTURES // 2
+        return crawl.process
 
     def statuses(self) -> list[str]:
         rows = tables.read(self.folder / "data/raw/manifest.parquet", tables.MANIFEST, "scrape")
@@ -63,16 +60,9 @@ class Crawl:
 
 @pytest.fixture
 def crawl(site: Any, tmp_path: Path) -> Iterator[Crawl]:
-    crawl = Crawl(site, tmp_path)
+    crawl = Crawl(site, tmp_path / "project")
     yield crawl
     crawl.go_on.set()
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -92,7 +82,7 @@ def test_they_end_with_a_crawl_that_is_killed(crawl: Crawl) -> None:
     assert decoders
     assert all(is_alive(decoder) for decoder in decoders)
     process.kill()
-    process.communicate(timeout=10)  # they have its standard output as well: this waits for them
+    process.communicate(timeout=60)  # they have its standard output as well: this waits for them
     wait_until(lambda: not any(is_alive(decoder) for decoder in decoders))
 
 
@@ -100,7 +90,7 @@ def test_a_crawl_that_loses_one_says_so_and_the_next_goes_on(crawl: Crawl) -> No
     process = crawl.start()
     os.kill(children(process)[0], signal.SIGKILL)
     crawl.go_on.set()
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert errors.startswith("error: the system ended a process that decodes pictures\nhint: it may have run out of")
     assert "Traceback" not in errors
@@ -115,7 +105,7 @@ def test_a_crawl_that_loses_one_says_so_and_the_next_goes_on(crawl: Crawl) -> No
 def test_ctrl_c_which_reaches_all_of_them_is_told_by_none(crawl: Crawl) -> None:
     process = crawl.start()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert crawl.statuses().count("ok") == PICTURES // 2

@@ -14,8 +14,10 @@ from imageloom.fetch.status import Status
 
 
 def fetch(url: str, etag: str | None = None, **limits: Any) -> Fetched:
+    settings = {"backoff": 0.01, "timeout": 60.0, "idle_timeout": 60.0, "allow_hosts": ("127.0.0.1",)}
+
     async def once() -> Fetched:
-        async with Http(Limits(**{"backoff": 0.01, "timeout": 5.0, "allow_hosts": ("127.0.0.1",)} | limits)) as http:
+        async with Http(Limits(**settings | limits)) as http:
             return await http.get(url, etag)
 
     return asyncio.run(once())
@@ -63,14 +65,14 @@ def test_retry_after_is_waited_for(site: Any, as_date: bool) -> None:
     site.routes["/a"] = in_turn((429, {"Retry-After": wait}, b""), b"ok")
     start = time.monotonic()
     assert fetch(f"{site.address}/a").status is Status.OK
-    assert 0.9 <= time.monotonic() - start < 3
+    assert 0.9 <= time.monotonic() - start < 30  # no wait is longer than 60 s
 
 
 def test_retry_after_is_capped(site: Any) -> None:
     site.routes["/a"] = in_turn((503, {"Retry-After": "86400"}, b""), b"ok")
     start = time.monotonic()
     assert fetch(f"{site.address}/a", longest_wait=0.2).status is Status.OK
-    assert 0.15 <= time.monotonic() - start < 2
+    assert 0.15 <= time.monotonic() - start < 30  # of a day
 
 
 def test_redirects_are_followed_ten_times_and_no_further(site: Any) -> None:
@@ -122,22 +124,24 @@ def test_an_endless_body_without_a_length_is_given_up(site: Any) -> None:
 
 
 def test_a_slow_answer_times_out(site: Any) -> None:
-    site.routes["/a"] = lambda handler: time.sleep(0.6) or b"late"
-    got = fetch(f"{site.address}/a", timeout=0.2, retries=1)
+    given_up = threading.Event()
+    site.routes["/a"] = lambda handler: given_up.wait(60) and b"late"
+    got = fetch(f"{site.address}/a", timeout=0.2, retries=1, obey_robots=False)
+    given_up.set()
     assert (got.status, got.attempts, got.error) == (Status.TIMEOUT, 2, "no whole answer in 0.2 s")
 
 
-@pytest.mark.alone
 def test_an_answer_that_falls_silent_times_out_long_before_its_whole_time(site: Any) -> None:
+    given_up = threading.Event()
+
     def silent(handler: Any) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
-        time.sleep(2)
+        given_up.wait(60)
 
     site.routes["/a"] = silent
-    start = time.monotonic()
-    got = fetch(f"{site.address}/a", timeout=30, idle_timeout=0.2, retries=0)
+    got = fetch(f"{site.address}/a", timeout=300, idle_timeout=0.2, retries=0, obey_robots=False)
+    given_up.set()
     assert (got.status, got.error) == (Status.TIMEOUT, "nothing came for 0.2 s")
-    assert time.monotonic() - start < 1.5
 
 
 def test_one_connection_serves_many_requests(site: Any) -> None:
@@ -184,13 +188,14 @@ def test_unchanged_is_believed_only_when_it_was_asked(site: Any) -> None:
 
 
 def test_a_host_gets_no_more_requests_at_a_time_than_allowed(site: Any) -> None:
-    lock, now, most = threading.Lock(), [0], [0]
+    lock, now, most, three = threading.Lock(), [0], [0], threading.Barrier(3, timeout=60)
 
     def busy(handler: Any) -> bytes:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        time.sleep(0.05)
+        three.wait()
+        time.sleep(0.05)  # for more, which must not come
         with lock:
             now[0] -= 1
         return b"x"
@@ -213,8 +218,9 @@ def test_requests_to_a_host_start_a_delay_apart(site: Any) -> None:
         async with Http(Limits(delay=0.1, allow_hosts=("127.0.0.1",))) as http:
             await asyncio.gather(*(http.get(f"{site.address}/{n}") for n in range(4)))
 
+    began = time.monotonic()
     asyncio.run(many())
-    assert max(starts) - min(starts) >= 0.28
+    assert max(starts) - began >= 0.38  # after that for robots.txt
 
 
 def test_a_crawl_of_many_hosts_keeps_few_connections_open() -> None:

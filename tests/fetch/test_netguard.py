@@ -77,7 +77,7 @@ class World:
                 return
             self.reached += 1
             with link:
-                link.settimeout(1)
+                link.settimeout(60)
                 link.recv(4096)
                 link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
 
@@ -131,7 +131,8 @@ def names(servers: tuple[World, NameServer], world: World) -> NameServer:
 
 
 def fetch(url: str, world: World, names: NameServer, **limits: Any) -> Fetched:
-    settings = {"retries": 0, "timeout": 3.0, "allow_hosts": (f"{OUTSIDE}/32:{world.port}",)} | limits
+    settings = {"retries": 0, "timeout": 60.0, "idle_timeout": 60.0, "allow_hosts": (f"{OUTSIDE}/32:{world.port}",)}
+    settings |= limits
     settings["allow_hosts"] = tuple(at(entry, world) for entry in settings["allow_hosts"])
 
     async def once() -> Fetched:

@@ -148,9 +148,9 @@ def test_ctrl_c_leaves_everything_as_it_was(project: Compared) -> None:
         assert line == "forest-树: train: it went well, 卡特彼勒\n"
         assert copy.exists()
         other = project.start("probe")
-        assert "is running already" in other.communicate(timeout=60)[1]
+        assert "is running already" in other.communicate(timeout=300)[1]
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=300)
     finally:
         (project.root / "hold_train").unlink()
     assert running.returncode == 130, said
@@ -172,7 +172,7 @@ def test_each_recipe_is_an_experiment_and_a_run_and_the_project_stays_as_it_was(
     assert {name: run.metrics["accuracy"] for name, run in runs.items()} == {"probe": 0.8, "forest-树": 0.9}
     assert runs["forest-树"].params["embed.aspect"] == "pad, so"
     # That of the project was trained before, and is trained again to be timed.
-    assert all(0.5 <= run.metrics["training_seconds"] < 20 for run in runs.values())
+    assert all(0.5 <= run.metrics["training_seconds"] < 300 for run in runs.values())
     lines = said.splitlines()
     first = lines.index(next(line for line in lines if "95 % interval" in line))
     assert [line.split()[:2] for line in lines[first + 1 : first + 3]] == [["forest-树", "0.900"], ["probe", "0.800"]]
@@ -204,9 +204,9 @@ def test_what_cannot_be_compared_is_said(project: Compared, tmp_path: Path, dama
     copied.root = Path(shutil.copytree(project.root, tmp_path / "copy", symlinks=True))
     damage(copied.root)
     running = copied.start("probe")
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=300)
     assert running.returncode == 2
     assert said.startswith("error: ")
     assert error in said
     assert [line.partition(":")[0] for line in said.splitlines()] == ["error", "hint"]
-    until(lambda: not (copied.root / ".dvc" / "tmp" / "baselines").exists(), 1)
+    until(lambda: not (copied.root / ".dvc" / "tmp" / "baselines").exists(), 60)

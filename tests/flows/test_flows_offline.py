@@ -59,7 +59,7 @@ def test_stage_that_another_dvc_is_at_work_on_is_told_so(project: Project) -> No
             outcome, _ = reproduce(project, "scrape")
         finally:
             hold.unlink()
-            first.communicate(timeout=60)
+            first.communicate(timeout=300)
     assert (outcome["status"], first.returncode) == ("failed", 0)
     assert outcome["error"] == (
         f"another run of DVC (PID {first.pid}) is at work on the same files "

@@ -30,6 +30,7 @@ GROUND |= {
     "mlflow_epochs",
     "mlflow_store",
     "network",
+    "wilson",
 }
 MODULES = sorted((SOURCE / "imageloom").rglob("*.py"))
 STAGE_MODULES = {module.removeprefix("imageloom.") for module in STAGES.values()}

@@ -130,10 +130,24 @@ def test_fine_tuning_is_the_recipe_of_that_name():
         read("--do_fine_tuning", "--recipe=probe")
 
 
-@pytest.mark.parametrize("share", ["0", "0.6", "-1", "nan"])
+@pytest.mark.parametrize("share", ["0", "0.6", "-1"])
 def test_a_split_that_leaves_nothing_is_refused(share):
     with pytest.raises(ImageloomError, match="--validation_split must be over 0"):
         read(f"--validation_split={share}")
+
+
+@pytest.mark.parametrize("share", ["95", "-0.1", "1.01"])
+def test_an_accuracy_to_assert_is_a_share(share):
+    with pytest.raises(ImageloomError, match="--assert_accuracy_at_least must be a share from 0 to 1"):
+        read(f"--assert_accuracy_at_least={share}")
+
+
+@pytest.mark.parametrize("flag", ["learning_rate", "validation_split", "zoom_range", "assert_accuracy_at_least"])
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "much"])
+def test_a_number_is_finite(flag, text, capsys):
+    with pytest.raises(SystemExit):
+        read(f"--{flag}={text}")
+    assert f"argument --{flag}: invalid number value: '{text}'" in capsys.readouterr().err
 
 
 def test_it_says_when_no_model_will_be_written():

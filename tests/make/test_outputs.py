@@ -89,3 +89,13 @@ def test_a_folder_that_is_written_whole_loses_nothing_of_its_owner_s(tmp_path, p
     (folder / "thesis.tex").write_text("mine")
     with pytest.raises(ImageloomError, match=r"holds 'thesis\.tex', which would be lost"):
         wanted.require_free(pictures)
+
+
+@pytest.mark.parametrize("content", ['{"class_name": "Sequential"}', '{"files": ["a"]}', "not JSON"])
+def test_an_export_does_not_take_the_place_of_another_programs_model_json(content, tmp_path, pictures):
+    folder = tmp_path / "keras"
+    folder.mkdir()
+    (folder / "model.json").write_text(content)
+    with pytest.raises(ImageloomError, match=r"holds 'model\.json', which would be lost") as raised:
+        targets(export_dir=folder).require_free(pictures)
+    assert "dvc" not in raised.value.hint

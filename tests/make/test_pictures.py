@@ -6,7 +6,7 @@ import pytest
 from projects import picture
 
 from imageloom import tables
-from imageloom.errors import DataError
+from imageloom.errors import DataError, ImageloomError
 from imageloom.files import Paths
 from imageloom.make import pictures
 
@@ -41,6 +41,13 @@ def test_pictures_are_named_where_they_lie_and_not_copied(folder, paths):
     for name, row in rows.items():
         assert (paths.raw / row["path"]).samefile(folder / name)
     assert [path.name for path in paths.raw.iterdir()] == ["manifest.parquet"]
+
+
+def test_a_project_that_cannot_be_written_is_told_of(folder, paths):
+    paths.root.mkdir()
+    (paths.root / "data").write_text("no folder")
+    with pytest.raises(ImageloomError, match="data is no folder"):
+        pictures.take_stock(folder, paths)
 
 
 def test_only_what_has_changed_is_read_again(folder, paths, monkeypatch):

@@ -30,19 +30,28 @@ def test_it_works_in_another_process_and_its_faults_come_back(tmp_path):
         worker.begin(die)
         with pytest.raises(ImageloomError, match="the system ended a process"):
             worker.finish()
+        worker.begin(write, tmp_path / "three", "late")  # as where it was ended before it was asked for more
+        with pytest.raises(ImageloomError, match="the system ended a process"):
+            worker.finish()
 
 
 SCRIPT = """
 import os, pathlib, sys, time
 from imageloom.make.worker import Worker
 
+def doze(path):
+    path.touch()
+    time.sleep(60)
+
 if __name__ == "__main__":
     with Worker() as worker:
         worker.begin(pathlib.Path.write_text, pathlib.Path(sys.argv[1]), "there")
         worker.finish()
         if sys.argv[2] == "busy":
-            worker.begin(time.sleep, 60)
-            time.sleep(0.2)
+            busy = pathlib.Path(sys.argv[1] + " busy")
+            worker.begin(doze, busy)
+            while not busy.exists():
+                time.sleep(0.01)
         print(worker._process.pid, flush=True)
         os.kill(os.getpid(), 9)
 """
@@ -55,7 +64,7 @@ def test_it_does_not_outlive_the_command(state, tmp_path):
     done = subprocess.run([sys.executable, str(script), str(tmp_path / "x"), state], stdout=subprocess.PIPE, text=True)
     assert done.returncode == -signal.SIGKILL
     pid = int(done.stdout)
-    for _ in range(100):
+    for _ in range(800):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:

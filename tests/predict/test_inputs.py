@@ -99,7 +99,7 @@ def test_nothing_named_is_an_error(exported_model, tmp_path, words):
 def test_a_terminal_is_not_waited_for(exported_model):
     master, slave = pty.openpty()
     try:
-        run = imageloom("-", "--model", exported_model, stdin=slave, timeout=20)
+        run = imageloom("-", "--model", exported_model, stdin=slave, timeout=60)
     finally:
         os.close(master)
         os.close(slave)

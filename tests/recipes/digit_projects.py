@@ -1,20 +1,17 @@
 """Projects of handwritten digits on which a recipe trains a network, in a process that can be killed."""
 
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import digits
+from killed import run_until
 from projects import Project
 
 from imageloom import train
 
 CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in digits.DIGITS]
-
-_SECONDS = 300  # that a slow machine may take for some epochs
 
 
 def digit_project(root: Path, backbone: Path, each: int = digits.EACH, **sections: object) -> Project:
@@ -53,15 +50,10 @@ def trained_by_a_process(project: Project) -> subprocess.CompletedProcess[str]:
 
 
 def train_killed_and_again(project: Project, epochs: int) -> None:
-    """Kills a training after so many epochs or more, and has another go on from there."""
+    """Kills a training after so many epochs, and has another go on from there."""
     kept = train._kept(project.paths)
-    with subprocess.Popen(command(project), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + _SECONDS
-        while not any(len(path.read_text().splitlines()) > epochs for path in kept.glob("*/history.csv")):
-            assert process.poll() is None, "it ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    run_until("history.csv", epochs, *command(project)[3:])
+    assert [len(path.read_text().splitlines()) for path in kept.glob("*/history.csv")] == [1 + epochs]
     assert not project.paths.classifier.exists()
     assert "goes on after epoch" in trained_by_a_process(project).stdout
     assert not kept.exists()

@@ -205,7 +205,7 @@ def test_two_workers_learn_what_one_does(copied):
             )
         )
     try:
-        said = [process.communicate(timeout=300) for process in processes]
+        said = [process.communicate(timeout=900) for process in processes]
     finally:
         for process in processes:
             process.kill()

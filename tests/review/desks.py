@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import re
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from projects import Project, picture
+from servers import started
 
 from imageloom import decisions, tables
 from imageloom.params import UNLABELLED
@@ -98,15 +96,6 @@ def full(root: Path) -> Desk:
 @contextmanager
 def reviewing(root: Path, *options: str, port: int = 0) -> Iterator[tuple[str, subprocess.Popen]]:
     """`imageloom review` in a process of its own; gives its address and the process."""
-    command = [sys.executable, "-m", "imageloom.cli", "review", "-C", str(root), "--port", str(port), *options]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
-    try:
-        line = server.stdout.readline()
-        address = re.search(r"http://\S+", line)
-        assert address, line + server.stderr.read()
-        yield address[0], server
-    finally:
-        if server.poll() is None:
-            server.send_signal(signal.SIGTERM)
-        _, complaints = server.communicate(timeout=20)
-        assert complaints == ""
+    with started("review", "-C", str(root), "--port", str(port), *options) as (address, server):
+        yield address, server
+    assert server.communicate()[1] == ""

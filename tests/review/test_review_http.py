@@ -27,7 +27,7 @@ class Client:
         self.cookie = self.csrf = ""
 
     def ask(self, path: str, content: object = None, **headers: str) -> tuple[HTTPResponse, bytes]:
-        connection = HTTPConnection(self.host, timeout=20)
+        connection = HTTPConnection(self.host, timeout=60)
         sent = {"Cookie": self.cookie} if self.cookie else {}
         body = None
         if content is not None:
@@ -320,7 +320,7 @@ def test_project_without_pictures_is_told_what_to_do(tmp_path):
 def test_it_ends_when_asked_to(desk, number, code):
     with reviewing(desk.paths.root) as (_, server):
         server.send_signal(number)
-        assert server.wait(10) == code
+        assert server.wait(60) == code
 
 
 def test_headers_allow_no_inline_script_and_no_other_site():

@@ -4,6 +4,8 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +20,9 @@ from imageloom.params import UNLABELLED
 # Whether another picture is shown than `before`, or that nothing is left.
 GONE = """before => !document.querySelector('#empty').hidden
     || !document.querySelector('#stage img')?.src.includes(before)"""
+
+# Whether a picture is shown.
+SHOWN = "id => document.querySelector('#empty').hidden && document.querySelector('#stage img')?.src.includes(id)"
 
 # Whether the server has all decisions.
 SENT = "() => !Object.keys(localStorage).some((key) => key.startsWith('imageloom-unsent'))"
@@ -47,10 +52,18 @@ def acknowledged(page: Page) -> None:
     until(page, SENT)
 
 
+@contextmanager
+def opening(page: Page, queue: str) -> Iterator[None]:
+    """Waits until the queue that is chosen in the block is shown: until then, what was there before is."""
+    with page.expect_response(lambda answer: f"/queues/{queue}?" in answer.url) as answer:
+        yield
+    until(page, SHOWN, answer.value.json()["entries"][0]["members"][0]["id"])
+
+
 def go(page: Page, queue: str) -> None:
-    page.locator(f"#queues [data-queue={queue}]").click()
+    with opening(page, queue):
+        page.locator(f"#queues [data-queue={queue}]").click()
     expect(page.locator(f"#queues [data-queue={queue}]")).to_have_attribute("aria-current", "page")
-    page.wait_for_timeout(50)
 
 
 class Reviewer:
@@ -351,8 +364,8 @@ def test_what_the_policy_forbids_is_noticed(browser, address):
 def _put_in(html: str, browser, address: str) -> None:
     with opened(browser, address) as page:
         page.wait_for_selector("#stage img")
-        page.evaluate("html => document.querySelector('#facts').innerHTML = html", html)
-        page.wait_for_timeout(300)
+        with page.expect_console_message(lambda line: "Content Security" in line.text):
+            page.evaluate("html => document.querySelector('#facts').innerHTML = html", html)
         expect(page).to_have_title("imageloom review")
 
 
@@ -360,7 +373,8 @@ def test_phone_shows_all_without_scrolling_sideways_and_decides_by_touch(browser
     with reviewing(desk.paths.root) as (address, _), opened(browser, address, **PHONE) as page:
         page.wait_for_selector("#stage img")
         for queue in ("near_duplicates", "label_issues"):
-            page.locator("#choose").select_option(queue)
+            with opening(page, queue):
+                page.locator("#choose").select_option(queue)
             expect(page.locator("#stage img").first).to_be_visible()
             page.wait_for_timeout(300)
             assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -31,7 +31,7 @@ class Crowd:
         while not self.ended.is_set():
             try:
                 if connection is None:
-                    connection = HTTPConnection(self._host, timeout=20)
+                    connection = HTTPConnection(self._host, timeout=60)
                     connection.connect()
             except OSError:  # nobody listens any more
                 self.ended.wait(0.01)

@@ -9,7 +9,7 @@ import pytest
 
 from imageloom.serving.gate import NICENESS, Gate
 
-PATIENCE = 5
+PATIENCE = 60
 
 
 class Task:

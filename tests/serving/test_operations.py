@@ -1,10 +1,12 @@
 """What holds while the server is overloaded, gets another model, is told to end, or loses a process."""
 
+import functools
 import json
 import os
 import re
 import shutil
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,8 +25,17 @@ MEDIUM = encoded(COLOURS["green"], "PNG", (900, 900))
 
 SWAPS = 20
 
+# Who ends a connection that is kept would lose a request which is on its way: on a busy machine it may be for longer.
+LINGERING = "from imageloom.serving import server; server.SECONDS_TO_LINGER = 30"
 
-def until(condition, seconds: float = 15) -> None:
+
+@functools.cache
+def huge() -> bytes:
+    """Takes a thread half a second and more."""
+    return encoded(COLOURS["green"], "PNG", (6000, 6000))
+
+
+def until(condition, seconds: float = 120) -> None:
     """Waits until something holds."""
     ends = time.monotonic() + seconds
     while not condition():
@@ -40,7 +51,7 @@ def version(address: str) -> str:
 def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported_model):
     with serving(exported_model, "--threads", "1", "--queue", "2", "--cache", "0") as (address, _):
 
-        def post(number: int) -> tuple[float, int, str | None]:
+        def post() -> tuple[float, int, str | None]:
             started = time.monotonic()
             reply, body = ask(address, "/predict", SLOW)
             if reply.status == 503:
@@ -49,15 +60,26 @@ def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported
                 assert json.loads(body)["label"] == "green"
             return time.monotonic() - started, reply.status, reply.headers["Retry-After"]
 
+        seen = threading.Event()
+
+        def post_often(_: int) -> list[tuple[float, int, str | None]]:
+            answers = [post() for _ in range(3)]
+            while not seen.is_set():
+                answers.append(post())
+            return answers
+
         with ThreadPoolExecutor(12) as pool:
-            asking = [pool.submit(post, number) for number in range(36)]
-            until(lambda: ask(address, "/readyz")[0].status == 503)
-            for path in ("/healthz", "/metrics", "/labels", "/"):
-                assert ask(address, path)[0].status == 200
-            answers = [one.result() for one in asking]
+            asking = pool.map(post_often, range(12))
+            try:
+                until(lambda: ask(address, "/readyz")[0].status == 503)
+                for path in ("/healthz", "/metrics", "/labels", "/"):
+                    assert ask(address, path)[0].status == 200
+            finally:
+                seen.set()
+            answers = [one for some in asking for one in some]
         taken = [seconds for seconds, status, _ in answers if status == 200]
         refused = [(seconds, again) for seconds, status, again in answers if status == 503]
-        assert len(taken) + len(refused) == 36
+        assert len(taken) + len(refused) == len(answers) >= 36
         assert len(taken) >= 3
         assert len(refused) >= 12
         assert {again for _, again in refused} == {"1"}
@@ -68,15 +90,19 @@ def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported
 
 
 def test_request_that_waited_too_long_is_not_begun(serving, exported_model):
-    options = ("--threads", "1", "--queue", "50", "--deadline", "0.2", "--cache", "0")
+    options = ("--threads", "1", "--queue", "50", "--deadline", "1", "--cache", "0")
     with serving(exported_model, *options) as (address, _):
-        with ThreadPoolExecutor(16) as pool:
-            answers = list(pool.map(lambda _: ask(address, "/predict", SLOW), range(16)))
+        answers = []
+
+        def both_were_seen() -> bool:
+            answers.extend(pool.map(lambda _: ask(address, "/predict", SLOW), range(40)))
+            return {reply.status for reply, _ in answers} == {200, 503}
+
+        with ThreadPoolExecutor(40) as pool:
+            until(both_were_seen)
         late = [assert_problem(reply, body, 503) for reply, body in answers if reply.status != 200]
-        assert late
-        assert all("0.2 s" in detail for detail in late)
-        assert any(reply.status == 200 for reply, _ in answers)
-        assert ask(address, "/predict", RED)[0].status == 200
+        assert all("after 1 s" in detail for detail in late)
+        until(lambda: ask(address, "/predict", RED)[0].status == 200)
 
 
 def test_newer_models_take_over_under_load_without_a_failed_request(serving, exported_model, tmp_path):
@@ -84,7 +110,8 @@ def test_newer_models_take_over_under_load_without_a_failed_request(serving, exp
     folder = Path(shutil.copytree(exported_model, tmp_path / "models" / "export"))
     first = json.loads((folder / "model.json").read_text(encoding="utf-8"))["version"]
     served = {first}
-    with serving(folder, "--watch", "0.02", "--threads", "2") as (address, server), crowd(address, RED) as clients:
+    options = ("--watch", "0.1", "--threads", "2")  # else two looks fall between the steps of a replacement
+    with serving(folder, *options, before=LINGERING) as (address, server), crowd(address, RED) as clients:
         for number in range(1, SWAPS + 1):
             wanted = f"{number:012x}"
             with files.atomic_folder(folder) as new:
@@ -103,7 +130,7 @@ def test_newer_models_take_over_under_load_without_a_failed_request(serving, exp
             until(lambda asked=asked: sum(clients.statuses.values()) > asked + 8)
             assert json.loads(ask(address, "/predict", RED)[1])["model"] == wanted
         server.send_signal(signal.SIGTERM)
-        output, errors = server.communicate(timeout=20)
+        output, errors = server.communicate(timeout=60)
     assert clients.broken == []
     assert set(clients.statuses) == {200}
     assert set(clients.versions) == served
@@ -154,14 +181,13 @@ def test_sighup_has_the_model_opened_again(serving, export_copy):
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_answers_all_that_was_let_in(serving, exported_model, workers):
-    options = ("--threads", "1", "--workers", workers, "--grace", "10")
-    with serving(exported_model, *options) as (address, server), crowd(address, MEDIUM) as clients:
+    options = ("--threads", "1", "--workers", workers, "--grace", "60")
+    with serving(exported_model, *options, before=LINGERING) as (address, server), crowd(address, MEDIUM) as clients:
         until(lambda: sum(clients.statuses.values()) > 20)
         server.send_signal(signal.SIGTERM)
-        output, errors = server.communicate(timeout=20)
-        answered = sum(clients.statuses.values())
-        time.sleep(0.1)
-        assert sum(clients.statuses.values()) == answered
+        output, errors = server.communicate(timeout=120)
+        with pytest.raises(ConnectionRefusedError):  # nobody is left who answers
+            ask(address, "/healthz")
     assert server.returncode == 0, output + errors
     assert errors == ""
     assert clients.broken == []
@@ -169,14 +195,13 @@ def test_sigterm_answers_all_that_was_let_in(serving, exported_model, workers):
 
 
 def test_grace_that_is_not_enough_is_told_by_the_code(serving, exported_model):
-    with serving(exported_model, "--threads", "1", "--grace", "0.3", "--cache", "0") as (address, server):
-        huge = encoded(COLOURS["green"], "PNG", (6000, 6000))
-        with ThreadPoolExecutor(12) as pool:
-            for _ in range(12):
-                pool.submit(ask, address, "/predict", huge)  # the connection is cut, and nobody asks for the result
-            until(lambda: json.loads(ask(address, "/readyz")[1])["queue"]["waiting"] > 8)
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(10) == 1
+    options = ("--threads", "1", "--grace", "0.3", "--cache", "0")
+    with serving(exported_model, *options) as (address, server), ThreadPoolExecutor(16) as pool:
+        for _ in range(16):
+            pool.submit(ask, address, "/predict", huge())  # the connection is cut, and nobody asks for the result
+        until(lambda: json.loads(ask(address, "/readyz")[1])["queue"]["waiting"] > 8)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 1
 
 
 def children(pid: int) -> list[int]:
@@ -195,7 +220,7 @@ def test_killed_worker_is_replaced(serving, exported_model):
         for _ in range(8):
             assert ask(address, "/predict", RED)[0].status == 200
         server.send_signal(signal.SIGTERM)
-        errors = server.communicate(timeout=20)[1]
+        errors = server.communicate(timeout=60)[1]
     assert server.returncode == 0
     assert errors == f"worker {victim} was ended by SIGKILL; another takes its place\n"
 
@@ -210,7 +235,7 @@ def test_workers_add_up_what_they_count_and_leave_nothing_behind(serving, export
         assert [line.split()[-1] for line in lines if 'route="/predict"' in line] == ["10.0"], counts
         assert len(list(tmp_path.iterdir())) == 1
         server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=20)
+        server.communicate(timeout=60)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -228,19 +253,17 @@ def test_worker_that_replaces_another_serves_the_newest_sound_model(serving, exp
         assert {version(address) for _ in range(8)} == {"1" * 12}
 
 
-@pytest.mark.alone
 def test_second_ctrl_c_does_not_wait(serving, exported_model):
     with serving(exported_model, "--threads", "1", "--cache", "0") as (address, server):
-        huge = encoded(COLOURS["green"], "PNG", (6000, 6000))
-        with ThreadPoolExecutor(12) as pool:
-            for _ in range(12):
-                pool.submit(ask, address, "/predict", huge)  # the connection is cut, and nobody asks for the result
+        with ThreadPoolExecutor(16) as pool:
+            asking = [pool.submit(ask, address, "/predict", huge()) for _ in range(16)]
             until(lambda: json.loads(ask(address, "/readyz")[1])["queue"]["waiting"] > 8)
             server.send_signal(signal.SIGINT)
             time.sleep(0.3)
             assert server.poll() is None
             server.send_signal(signal.SIGINT)
-            assert server.wait(3) == 130
+            assert server.wait(60) == 130
+        assert sum(one.exception() is not None for one in asking) > 4  # their connections are cut
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")

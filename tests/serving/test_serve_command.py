@@ -13,7 +13,7 @@ from test_serve_http import RED, ask
 
 def serve(*arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "imageloom.cli", "serve", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=20)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
@@ -21,7 +21,7 @@ def test_signal_ends_it_quietly(serving, exported_model, number, code):
     with serving(exported_model) as (address, server):
         assert ask(address, "/predict", RED)[0].status == 200
         server.send_signal(number)
-        output, errors = server.communicate(timeout=20)
+        output, errors = server.communicate(timeout=60)
         assert server.returncode == code
         assert errors == ""
         assert "Traceback" not in output
@@ -46,7 +46,7 @@ say, console.say = console.say, probe
 sys.exit(cli.main(["serve", "--port", "0", "--model", sys.argv[1]]))
 """
     command = [sys.executable, "-c", script, str(exported_model), RED.hex()]
-    run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=30)
+    run = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, timeout=60)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "[]"
 
@@ -81,7 +81,7 @@ def test_bad_option_is_refused(exported_model, options):
 
 def test_all_addresses_can_be_listened_on(serving, exported_model):
     with serving(exported_model, "--host", "0.0.0.0") as (address, _):
-        with urllib.request.urlopen(f"{address}/healthz", timeout=10) as reply:
+        with urllib.request.urlopen(f"{address}/healthz", timeout=60) as reply:
             assert json.load(reply) == {"status": "ok"}
         assert "0.0.0.0" not in address
 
@@ -93,4 +93,4 @@ def test_waiting_requests_are_not_warned_about(serving, exported_model):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: ask(address, "/predict", RED), range(64)))
         server.send_signal(signal.SIGTERM)
-        assert server.communicate(timeout=20)[1] == ""
+        assert server.communicate(timeout=60)[1] == ""

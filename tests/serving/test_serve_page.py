@@ -8,7 +8,7 @@ from typing import Any
 
 import browsers
 import pytest
-from browsers import PHONE, opened, weak_texts
+from browsers import PHONE, opened, until, weak_texts
 from playwright.sync_api import Browser, Page, expect
 from test_serve_http import COLOURS, RED, encoded
 
@@ -35,6 +35,10 @@ BRING_ADDRESS = """([url, kind]) => {
         : new DragEvent(kind, { ...options, dataTransfer: transfer });
     document.getElementById("drop").dispatchEvent(event);
 }"""
+
+# Whether all bars have grown, and nothing else moves or changes its colour.
+STILL = """() => document.getAnimations().length === 0
+    && [...document.querySelectorAll(".fill")].every((bar) => bar.style.width)"""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def test_chosen_pictures_show_their_labels_bars_and_previews(page):
         assert card.locator("img").evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 60
         share = float(card.locator(".share").first.text_content().split()[0])
         assert share > 90
-        page.wait_for_timeout(600)  # the bar grows
+        until(page, STILL)
         width = "fill => fill.offsetWidth / fill.parentElement.offsetWidth"
         assert card.locator(".fill").first.evaluate(width) == pytest.approx(share / 100, abs=0.02)
 
@@ -125,7 +129,7 @@ def test_why_shows_what_speaks_for_the_answer_and_again_the_picture(page):
     button.click()
     expect(shown).to_be_visible()
     expect(preview).to_be_hidden()
-    assert shown.evaluate("picture => picture.naturalWidth") == 32  # as the model sees it
+    assert shown.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 32  # as the model sees it
     expect(button).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("status")).to_contain_text("what speaks for 红 coloured")
     button.click()
@@ -284,7 +288,7 @@ def test_busy_server_is_asked_again(browser, serving, exported_model):
     with serving(exported_model, "--rate", "1") as (address, _):
         for page in _open(browser, address):
             bring(page, "drop", *((f"{number}.png", RED) for number in range(6)))
-            expect(page.locator(".card .label:text('红')")).to_have_count(6, timeout=15_000)
+            expect(page.locator(".card .label:text('红')")).to_have_count(6)
 
 
 def test_phone_shows_all_without_scrolling_sideways_and_takes_photographs(browser, address):
@@ -310,7 +314,7 @@ def test_every_text_stands_out_in_light_and_dark(browser, address, scheme, path)
             bring(page, "drop", ("rose.png", RED), ("pink.png", encoded((250, 110, 90))), ("notes.txt", b"hello"))
             expect(page.locator(".failed")).to_have_count(1)
             page.get_by_role("button", name="This is wrong: rose").click()
-            page.wait_for_timeout(200)
+            until(page, STILL)
         else:
             page.locator("summary").first.click()
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -20,7 +20,7 @@ from imageloom.sources.demo_gallery import DemoGallery, photographs
 def get(url: str, **headers: str) -> tuple[int, Any, bytes]:
     request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as answer:
         return answer.code, answer.headers, answer.read()
@@ -84,6 +84,6 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
     address = process.stdout.readline().split(" is at ")[1].split()[0]
     assert get(address)[0] == 200
     os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors

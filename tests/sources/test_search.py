@@ -164,7 +164,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_it_says(site: Any) -> None:
     began = time.monotonic()
     found = listing(openverse(engine), CATS, retries=1, backoff=0.01)
     assert len(found) == 25
-    assert 1 <= time.monotonic() - began < 3
+    assert 1 <= time.monotonic() - began < 30  # no wait is longer than 60 s
     assert [question["page"] for question in engine.questions] == ["1", "1", "2"]
 
 

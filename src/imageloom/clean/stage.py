@@ -130,11 +130,7 @@ def _say_checks(result: Outcome) -> None:
         (each.check, each.action, *(f"{count:,}" for count in (each.looked, each.flagged, each.settled, each.left_out)))
         for each in result.tallies
     ]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        words = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        console.say("  ".join([*words, *numbers]))
+    console.say("\n".join(console.table([header, *rows], texts=2)))
 
 
 def _say_effect(change: Effect) -> None:

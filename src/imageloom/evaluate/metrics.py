@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imageloom import wilson
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -113,7 +115,7 @@ def bootstrap(
         name: Interval(float(value), float(least), float(most))
         for name, value, least, most in zip([*shares, *means], figures(np.ones(number)), low, high, strict=True)
     }
-    least, most = wilson(found["accuracy"].value, trials(right, groups))
+    least, most = wilson.interval(found["accuracy"].value, trials(right, groups))
     for name in shares:
         if name == "accuracy" or found[name].low == found[name].high:
             each = found[name]
@@ -141,16 +143,6 @@ def trials(right: np.ndarray, groups: np.ndarray) -> float:
         return float(number)
     effect = float((np.bincount(members, off) ** 2).sum()) / spread * number / (number - 1)
     return pictures / max(effect, 1.0)
-
-
-def wilson(share: float, number: float) -> tuple[float, float]:
-    """Bounds of a share that was found in `number` trials, 95 % (Wilson 1927); 0 to 1 where there were none."""
-    if number == 0:
-        return 0.0, 1.0
-    z2 = 1.959964**2
-    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
-    half = np.sqrt(z2 * (share * (1 - share) / number + z2 / (4 * number**2))) / (1 + z2 / number)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def holm(chances: Sequence[float]) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import tables
+from imageloom import tables, wilson
 from imageloom.evaluate import cards, metrics
 from imageloom.evaluate.charts import Chart, Line
 from imageloom.evaluate.curves import BINS, Curve, Reliability
@@ -81,7 +81,7 @@ def _classes(outcome: Outcome, measures: Measures) -> list[dict[str, Any]]:
 
     def interval(share: float, among: np.ndarray) -> metrics.Interval:
         number = metrics.trials(outcome.right[among], outcome.groups[among])
-        return metrics.Interval(share, *metrics.wilson(share, number))
+        return metrics.Interval(share, *wilson.interval(share, number))
 
     return [
         {

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from imageloom import tables
+from imageloom import tables, wilson
 from imageloom.evaluate import metrics
 from imageloom.params import StageParams
 
@@ -105,7 +105,7 @@ def cut(rows: Sequence[dict[str, Any]], right: np.ndarray, groups: np.ndarray, c
     found = []
     for title, value, part in parts:
         share, number = float(right[part].mean()), metrics.trials(right[part], groups[part])
-        interval = metrics.Interval(share, *metrics.wilson(share, number))
+        interval = metrics.Interval(share, *wilson.interval(share, number))
         rest, p = (None, 1.0) if part.all() else (float(right[~part].mean()), next(chances))
         found.append(Slice(title, value, int(part.sum()), interval, rest, p))
     return found

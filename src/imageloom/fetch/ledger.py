@@ -351,12 +351,10 @@ def storable(value: Any) -> Any:
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
-def sweep(raw: Path) -> int:
-    """Removes the temporary files that a killed crawl left, and returns how many those were."""
-    found = [*raw.glob(".*.tmp"), *raw.glob("*/.*.tmp")]
-    for path in found:
+def sweep(raw: Path) -> None:
+    """Removes the temporary files that a killed crawl left."""
+    for path in (*raw.glob(".*.tmp"), *raw.glob("*/.*.tmp")):
         path.unlink(missing_ok=True)
-    return len(found)
 
 
 def _digest(manifest: Path) -> str:

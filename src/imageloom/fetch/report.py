@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from imageloom.console import columns, counted, readable, say
+from imageloom.console import counted, readable, say, table
 from imageloom.fetch.ledger import Ledger
 from imageloom.fetch.status import GOOD, Status
 
@@ -101,14 +101,18 @@ def say_changes(diff: dict[str, Any]) -> None:
 
 def say_report(ledger: Ledger, classes: Sequence[str]) -> None:
     """Prints every class, host and status of the manifest, and which classes need more pictures."""
-    query = 'SELECT "class", place(url), status, count(*) FROM now GROUP BY 1, 2, 3'
-    found = list(ledger.select(query))
-    totals: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, host, _, count in found:
-        totals[name][host] += count
-    shown = {(name, host) for name in totals for host, _ in totals[name].most_common(MOST_HOSTS)}
+    # The busiest hosts first, so that those beyond MOST_HOSTS are added up without being held.
+    query = 'SELECT "class", place(url), count(*) FROM now GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2'
+    hosts: Counter[str] = Counter()
+    shown = set[tuple[str, str]]()
+    for name, host, _ in ledger.select(query):
+        hosts[name] += 1
+        if hosts[name] <= MOST_HOSTS:
+            shown.add((name, host))
     counts: Counter[tuple[Any, str]] = Counter()
-    for name, host, status, count in found:
+    for name, host, status, count in ledger.select(
+        'SELECT "class", place(url), status, count(*) FROM now GROUP BY 1, 2, 3'
+    ):
         counts[(name, host if (name, host) in shown else OTHERS), status] += count
     _say_statuses(counts, {key: [] for key, _ in counts}, ["class", "host"], [])
     if ledger.resumed:  # what it has not come to yet would look starved
@@ -160,16 +164,13 @@ def _say_statuses(
 ) -> None:
     """A line for each key of `more`, a column for each status that any of them has, and what `more` adds to it."""
     statuses = [status.value for status in Status if any(status == found for _, found in counts)]
-    table = [[*header, *statuses, *header_more]]
+    rows = [[*header, *statuses, *header_more]]
     for key in sorted(more):
         numbers = [*(counts.get((key, status), 0) for status in statuses), *more[key]]
-        table.append([*(key if isinstance(key, tuple) else (key,)), *(f"{number:,}" for number in numbers)])
-    _say_table(table, len(header))
+        rows.append([*(key if isinstance(key, tuple) else (key,)), *(f"{number:,}" for number in numbers)])
+    _say_table(rows, len(header))
 
 
-def _say_table(table: list[list[str]], texts: int) -> None:
-    """Prints rows of cells: the first `texts` to the left, the numbers to the right."""
-    widths = [max(columns(line[column]) for line in table) for column in range(len(table[0]))]
-    for line in table:
-        cells = [(readable(cell), " " * (width - columns(cell))) for cell, width in zip(line, widths, strict=True)]
-        say("  " + "  ".join(cell + room if n < texts else room + cell for n, (cell, room) in enumerate(cells)))
+def _say_table(rows: list[list[str]], texts: int) -> None:
+    for line in table(rows, texts):
+        say(f"  {line}")

@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         0.
 
     Raises:
-        ImageloomError: A flag, the pictures or the network are not as needed, the accuracy is lower than asked, or a
-            place cannot be written; then nothing was written.
+        ImageloomError: A flag, the pictures or the network are not as needed, or the accuracy is lower than asked: then
+            nothing was written. Or a place cannot be written: then each part of it is as it was, or whole and new.
     """
     began = time.monotonic()
     folder = arguments.image_dir.expanduser().resolve()
@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         _told_as_flags(work.paths.root),
     ):
         work.write_params(wish.sections)
+        for stage in _STAGES:  # all that is wrong with the flags, before anything takes time
+            _parameters(stage, work.paths)
         _make(work, folder, targets, arguments.assert_accuracy_at_least)
     console.say(f"make: done in {time.monotonic() - began:.1f} s")
     return 0
@@ -94,7 +96,7 @@ def _make(work: Project, folder: Path, targets: Targets, least: float | None) ->
         work.use_network()
         for name in ("embed", "clean", "split"):
             run_stage(name, paths.root)
-        if params.load("train", train.Params, paths.params).recipe in registry.NETWORKS:
+        if _parameters("train", paths).recipe in registry.NETWORKS:
             first.begin(run_stage, "train", paths.root)
             first.finish()
         else:
@@ -119,4 +121,8 @@ def get_ready() -> None:
 def run_stage(name: str, root: Path) -> None:
     """Runs a stage in the project `root`, by its params.yaml."""
     paths = Paths(root)
-    _STAGES[name].run(params.load(name, _STAGES[name].Params, paths.params), paths)
+    _STAGES[name].run(_parameters(name, paths), paths)
+
+
+def _parameters(stage: str, paths: Paths) -> Any:
+    return params.load(stage, _STAGES[stage].Params, paths.params)

@@ -4,6 +4,7 @@ A flag that cannot mean anything any more is taken and told of in one line, so t
 """
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,28 @@ from imageloom.errors import ImageloomError
 from imageloom.make import fine_tuning
 from imageloom.make.project import default_cache
 
+
+def number(text: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError
+    return found
+
+
 # Flags of a training by steps -> parameter of the recipe `head`, type, and the default that they had.
 STEPS: dict[str, tuple[str, Callable[[str], Any], float]] = {
     "train_epochs": ("epochs", int, 5),
     "batch_size": ("batch_size", int, 32),
-    "learning_rate": ("learning_rate", float, 0.005),
-    "momentum": ("momentum", float, 0.9),
-    "dropout_rate": ("dropout", float, 0.2),
-    "l1_regularizer": ("l1", float, 0.0),
-    "l2_regularizer": ("l2", float, 0.0001),
+    "learning_rate": ("learning_rate", number, 0.005),
+    "momentum": ("momentum", number, 0.9),
+    "dropout_rate": ("dropout", number, 0.2),
+    "l1_regularizer": ("l1", number, 0.0),
+    "l2_regularizer": ("l2", number, 0.0001),
 }
 
 _SMOOTHING = 0.1  # that label_smoothing had
@@ -45,10 +59,10 @@ _PARAMETERS |= {
 # Flags about pictures that are altered anew in each epoch -> type.
 _AUGMENTATION: dict[str, Callable[[str], Any]] = {
     "rotation_range": int,
-    "width_shift_range": float,
-    "height_shift_range": float,
-    "shear_range": float,
-    "zoom_range": float,
+    "width_shift_range": number,
+    "height_shift_range": number,
+    "shear_range": number,
+    "zoom_range": number,
 }
 
 
@@ -118,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     asked.add_argument(
         "--validation_split",
-        type=float,
+        type=number,
         default=0.2,
         metavar="SHARE",
         help="of each class's pictures, held out to measure on; half as many more choose settings "
@@ -142,7 +156,7 @@ def _add_written(parser: argparse.ArgumentParser) -> None:
         written.add_argument(f"--{name}", type=Path, metavar=metavar, help=what)
     written.add_argument(
         "--assert_accuracy_at_least",
-        type=float,
+        type=number,
         metavar="SHARE",
         help="write nothing and end with code 2 where the share of right answers is lower",
     )
@@ -160,7 +174,7 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
     for flag, (_, kind, default) in STEPS.items():
         steps.add_argument(f"--{flag}", type=kind, metavar="N", help=f"(default: {default:g})")
     steps.add_argument(
-        "--label_smoothing", type=float, metavar="SHARE", help=f"of the probe, too (default: {_SMOOTHING}; 0 of probe)"
+        "--label_smoothing", type=number, metavar="SHARE", help=f"of the probe, too (default: {_SMOOTHING}; 0 of probe)"
     )
 
 
@@ -177,7 +191,7 @@ def read(arguments: argparse.Namespace) -> Wish:
     """The parameters that the flags stand for.
 
     Raises:
-        ImageloomError: A flag is out of its range, or asks for what there is not yet.
+        ImageloomError: A flag is out of its range, or two contradict each other.
     """
     if arguments.do_fine_tuning and arguments.recipe not in (None, "finetune"):
         raise ImageloomError(
@@ -187,6 +201,11 @@ def read(arguments: argparse.Namespace) -> Wish:
     if not 0 < arguments.validation_split < 0.6:
         raise ImageloomError(
             f"--validation_split must be over 0 and under 0.6, not {arguments.validation_split:g}", "0.2 is usual"
+        )
+    least = arguments.assert_accuracy_at_least
+    if least is not None and not 0 <= least <= 1:
+        raise ImageloomError(
+            f"--assert_accuracy_at_least must be a share from 0 to 1, not {least:g}", "0.95 is 95 of 100 pictures"
         )
     given = [flag for flag in STEPS if getattr(arguments, flag) is not None]
     recipe = "finetune" if arguments.do_fine_tuning else arguments.recipe or ("head" if given else "probe")

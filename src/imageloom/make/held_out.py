@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imageloom import network, tables
+from imageloom import network, tables, wilson
 from imageloom.console import counted
 from imageloom.errors import ImageloomError
-from imageloom.evaluate.metrics import majority_baseline, wilson
+from imageloom.evaluate.metrics import majority_baseline
 from imageloom.files import Paths
 from imageloom.recipes.head import class_numbers, read_about, read_head
 
@@ -34,7 +34,7 @@ class HeldOut:
         return self.right / self.pictures
 
     def __str__(self) -> str:
-        low, high = wilson(self.accuracy, self.pictures)
+        low, high = wilson.interval(self.accuracy, self.pictures)
         return (
             f"{self.accuracy:.1%} right on {counted(self.pictures, 'picture')} held out "
             f"(95 % interval {low:.1%} to {high:.1%}); always answering {self.commonest!r} would be {self.baseline:.1%}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageloom import card, console, files
-from imageloom.errors import ImageloomError
+from imageloom.errors import DataError, ImageloomError
 from imageloom.files import Paths
 
 # What a SavedModel's folder holds, in the order in which it is put there; those of older kinds are removed.
@@ -71,11 +71,7 @@ class Targets:
 
     def _require_own(self, folder: Path) -> None:
         """A folder that is written whole holds nothing but what was written by the same command."""
-        entries = {one.name for one in folder.iterdir()}
-        own = {card.CARD_FILE}
-        if card.CARD_FILE in entries:
-            own |= {Path(name).parts[0] for name in files.read_json(folder / card.CARD_FILE, "export").get("files", {})}
-        strange = sorted(entries - own)
+        strange = sorted({one.name for one in folder.iterdir()} - _exported(folder))
         if strange:
             hint = "name a folder that is not there yet, or an earlier --export_dir"
             raise ImageloomError(f"--export_dir: {folder} holds {strange[0]!r}, which would be lost", hint)
@@ -103,6 +99,15 @@ class Targets:
         for name in ("export_dir", "saved_model_dir", "tflite_output_file", "labels_output_file"):
             if getattr(self, name):
                 console.say(f"make: wrote {getattr(self, name)}")
+
+
+def _exported(folder: Path) -> set[str]:
+    """What an earlier export has put there, by its model.json; nothing where that is another program's, or damaged."""
+    try:
+        listed = files.read_json(folder / card.CARD_FILE, "export").get("files")
+    except DataError:
+        return set()
+    return {card.CARD_FILE, *(name.partition("/")[0] for name in listed)} if isinstance(listed, dict) else set()
 
 
 def _write_saved_model(source: Path, target: Path) -> None:

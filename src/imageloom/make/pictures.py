@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from imageloom import console, images, tables
+from imageloom import console, files, images, tables
 from imageloom.engine import cores, map_ordered
 from imageloom.errors import DataError, ImageError
 from imageloom.fetch.status import Status
@@ -33,11 +33,13 @@ def take_stock(folder: Path, paths: Paths) -> None:
 
     Raises:
         DataError: The folder cannot be read, or holds no two classes with three pictures or more.
+        ImageloomError: The project cannot be written.
     """
     link = paths.root / "data" / "pictures"
-    paths.raw.mkdir(parents=True, exist_ok=True)
-    link.unlink(missing_ok=True)
-    link.symlink_to(folder)
+    with files.faults_of_writing(link):
+        paths.raw.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
     known = _known(paths)
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 

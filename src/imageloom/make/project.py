@@ -72,9 +72,10 @@ class Project:
     def use_network(self) -> None:
         """Links models/backbone to the network."""
         link = self.paths.backbone
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(self.network.backbone)
+        with files.faults_of_writing(link):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.network.backbone)
 
 
 @contextmanager

@@ -38,7 +38,8 @@ class Worker:
         if self._process.pid is None:
             self._process.start()
             self._theirs.close()
-        self._pipe.send((function, arguments))
+        with suppress(ConnectionError):  # it has ended, of which `finish` tells
+            self._pipe.send((function, arguments))
         self._outstanding += 1
 
     def finish(self) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ class Json:
         if answer.heatmap is not None:
             content["heatmap"] = str(answer.heatmap)
         self._left -= 1
-        console.say(_as_json(content) + ("," if self._left else ""))
+        console.say(console.as_json(content) + ("," if self._left else ""))
 
     def end(self) -> None:
         """See `Form`."""
@@ -151,23 +150,9 @@ def complain(file: str, reason: str) -> None:
     console.error(console.readable(f"{file}: {reason}"))
 
 
-def _as_json(answer: dict[str, Any]) -> str:
-    """JSON in the labels' own script, or with escapes where the output cannot hold it, as names not in Unicode."""
-    text = json.dumps(answer, ensure_ascii=False)
-    return text if _fits(text) else json.dumps(answer)
-
-
-def _fits(text: str) -> bool:
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _say_bytes(text: str) -> None:
     """Prints a table's text: names that are not in Unicode as the bytes they are, since a table has no escapes."""
-    if _fits(text) or not hasattr(sys.stdout, "buffer"):
+    if console.fits(text) or not hasattr(sys.stdout, "buffer"):
         sys.stdout.write(text)
     else:
         sys.stdout.flush()

@@ -31,7 +31,7 @@ _PREDICTED_TOGETHER = 32  # pictures
 _LOSS_SCALE = 256.0  # with float16, where small gradients would be lost
 
 # What a training that goes on must not have changed.
-_CODE = tuple(one.__file__ for one in (augment, pixels, schedules, standard)) + (__file__,)
+_CODE = (augment.__file__, pixels.__file__, schedules.__file__, standard.__file__, __file__)
 
 
 class EpochParams(StageParams):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from imageloom import params, tables
+from imageloom import files, params, tables
 from imageloom.files import Paths
 from imageloom.params import UNLABELLED, ClassSpec
 from imageloom.review import inbox
@@ -132,15 +132,7 @@ def load(paths: Paths) -> Pictures:
 def stamp(paths: Paths) -> tuple[object, ...]:
     """Something that is another when `load` may give something else."""
     written = [paths.raw / "manifest.parquet", paths.clean, paths.scores, paths.probabilities]
-    return tuple(_stat(path) for path in (*written, paths.params, inbox.folder(paths) / inbox.LIST))
-
-
-def _stat(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return tuple(files.stamp(path) for path in (*written, paths.params, inbox.folder(paths) / inbox.LIST))
 
 
 def _labelled(name: str) -> str:

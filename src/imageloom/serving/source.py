@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from imageloom import card
+from imageloom import card, files
 from imageloom.errors import ModelError
 
 REGISTERED = ("mlflow:models/", "models:/")
@@ -57,7 +57,7 @@ class Source:
         if self._registered is not None:
             if self._store is None:
                 return (int(time.monotonic() / SECONDS_BETWEEN_QUESTIONS),)
-            return tuple(_stat(Path(f"{self._store}{suffix}")) for suffix in ("", "-wal"))
+            return tuple(files.stamp(Path(f"{self._store}{suffix}")) for suffix in ("", "-wal"))
         path = Path(self._name)
         beside = path.resolve().parent
         folder = path if path.is_dir() else beside if (beside / card.CARD_FILE).is_file() else None
@@ -65,18 +65,10 @@ class Source:
             watched = sorted(folder.rglob("*")) if folder else [path]
         except OSError:  # it is being replaced
             return ()
-        return tuple((str(one), *_stat(one)) for one in watched)
+        return tuple((str(one), *files.stamp(one)) for one in watched)
 
 
 def _database() -> Path | None:
     from imageloom import mlflow_store  # reads params.yaml, which other models need not
 
     return mlflow_store.database(Path.cwd())
-
-
-def _stat(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
