@@ -88,11 +88,14 @@ class Decided:
 
     def __init__(self, decisions: Iterable[Decision] = ()) -> None:
         self._stacks: dict[str, list[Decision]] = {}
+        self._named: dict[str, None] = {}
         for decision in decisions:
             self.add(decision)
 
     def add(self, decision: Decision) -> None:
         """Takes in the next one."""
+        if decision.decision in _NAMING:
+            self._named.setdefault(decision.to)
         stack = self._stacks.setdefault(decision.sha256, [])
         if decision.decision != "undo":
             stack.append(decision)
@@ -114,6 +117,11 @@ class Decided:
         """The class that was given last; a drop or keep after it does not take it back."""
         last = self._last(sha256, _NAMING)
         return None if last is None else last.to
+
+    def classes(self) -> list[str]:
+        """The classes that some picture has been given and still has, in the order of their first use."""
+        given = {self.label(sha256) for sha256 in self._stacks}
+        return [name for name in self._named if name in given]
 
     def skipped(self, sha256: str) -> set[str]:
         """The queues in which it was skipped."""

@@ -119,12 +119,11 @@ class Board:
         return self._pictures.path(sha256, self._paths) is not None
 
     def class_names(self) -> list[str]:
-        """The classes that can be given, those made up in review included."""
+        """The classes that can be given; last those made up in review, in an order that new ones do not change."""
         with self._lock:
             names = [spec.name for spec in self._pictures.classes]
             if self._pictures.open_classes:
-                given = (self._decided.label(sha256) for sha256 in self._decided.all_standing())
-                names += sorted({name for name in given if name} - set(names))
+                names += [name for name in self._decided.classes() if name not in names]
             return names
 
     def decide(self, wanted: Sequence[Decision], request: str = "") -> list[Decision]:
