@@ -550,3 +550,41 @@ def test_enter_takes_the_class_that_is_marked_and_a_new_one_only_where_it_says_s
         page.keyboard.type("卡特")
         expect(page.locator("#classes .label")).to_have_text(["卡特", "卡特彼勒"])
     assert [one[3] for one in desk.decided()] == ["卡特彼勒", "卡特彼勒", "卡特彼勒", "卡特"]
+
+
+def at(page: Page, queue: str) -> None:
+    """Waits until a queue is shown and in the address."""
+    expect(page.locator(f"#queues [data-queue={queue}]")).to_have_attribute("aria-current", "page")
+    until(page, "name => location.hash === `#${name}`", queue)
+
+
+def test_address_leads_to_a_queue_and_back(page, desk):
+    at(page, "unlabelled")
+    page.evaluate("location.hash = '#quality'")
+    at(page, "quality")
+    expect(page.locator("#question")).to_have_text("Is it good enough to learn from?")
+    go(page, "outliers")
+    for unknown in ("nonsense", "%", "toString"):
+        page.evaluate("name => { location.hash = name; }", unknown)
+        at(page, "outliers")
+    page.evaluate("history.go(-1 - 3)")
+    at(page, "quality")
+    page.evaluate("history.back()")
+    at(page, "unlabelled")
+    page.evaluate("location.hash = '%'")
+    page.reload()
+    at(page, "unlabelled")
+
+
+def test_queue_of_which_some_were_skipped_says_so_and_leads_to_another(page, desk):
+    page.keyboard.press("u")
+    expect(page.get_by_role("status")).to_contain_text("in queue Decided")
+    for key in "sssssssssd":
+        press(page, key)
+    expect(page.locator("#empty h2")).to_have_text("All of this queue is done")
+    expect(page.locator("#empty p")).to_contain_text("You skipped 9 of it")
+    expect(page.locator("#onward")).to_have_text("Go on with: Label issues")
+    acknowledged(page)
+    go(page, "decided")
+    press(page, "s")
+    expect(page.locator("#empty h2")).to_have_text("That is all that was decided")

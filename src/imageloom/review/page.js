@@ -27,9 +27,15 @@ async function begin() {
   const late = server.waiting();
   if (late > 0) view.say(`Sends ${late === 1 ? "a decision" : `${late} decisions`} that waited here while the page was closed`);
   await server.sendAll(heard);
-  const asked = decodeURIComponent(location.hash.slice(1));
   const first = state.queues.find((queue) => queue.total > queue.done) || state.queues[0];
-  await open(state.queues.some((queue) => queue.name === asked) ? asked : first.name);
+  const { name } = queueOf(asked()) || first;
+  window.history.replaceState(null, "", `#${name}`);
+  await open(name);
+}
+
+// The queue in the address, so that Back and Forward go from queue to queue.
+function asked() {
+  return location.hash.slice(1);
 }
 
 function takeSession(told) {
@@ -42,7 +48,7 @@ function takeSession(told) {
 
 async function open(name) {
   Object.assign(state, { queue: queueOf(name), entries: [], next: 0, decided: new Set() });
-  window.history.replaceState(null, "", `#${encodeURIComponent(name)}`);
+  if (asked() !== name) location.hash = name;
   byId("find").value = "";
   fetching = null;
   await more();
@@ -106,10 +112,16 @@ function show() {
 }
 
 function showNothing() {
-  const left = state.queues.filter((queue) => queue.name !== "decided" && queue.total > queue.done);
-  const text = left.length > 0 ? "What you decided is written down." : "What you decided is written down. `dvc repro` learns from it.";
-  const title = state.queue.total > 0 && state.queue.name !== "decided" ? "All of this queue is done" : "Nothing is in this queue";
-  view.showEmpty(title, text, left[0]);
+  const { name, total } = state.queue;
+  const left = state.queues.filter((queue) => ![name, "decided"].includes(queue.name) && queue.total > queue.done);
+  const skipped = history.filter((one) => one.queue === name && one.decisions[0].decision === "skip").length;
+  const title = name === "decided" ? "That is all that was decided" : "All of this queue is done";
+  const text = [
+    skipped > 0 ? `You skipped ${skipped} of it; U goes back to what you did last.` : "",
+    "What you decided is written down.",
+    left.length > 0 || name === "decided" ? "" : "`dvc repro` learns from it.",
+  ].join(" ").trim();
+  view.showEmpty(total > 0 ? title : "Nothing is in this queue", text, left[0]);
   byId("onward").onclick = () => open(left[0].name);
 }
 
@@ -186,7 +198,7 @@ function decide(wanted) {
 
 function undo() {
   const last = history.pop();
-  if (!last) return view.say("Nothing to take back");
+  if (!last) return view.say("Nothing was decided in this tab; what was decided before is in queue Decided");
   const decisions = last.decisions.map(({ sha256, decision, to }) => ({ sha256, decision: "undo", from: decision, to }));
   send(last.queue, decisions);
   state.decided.delete(last.entry.key);
@@ -314,6 +326,11 @@ find.addEventListener("keydown", (event) => {
   return byId("classes").querySelector("button")?.click();
 });
 
+addEventListener("hashchange", () => {
+  if (!state.queue || asked() === state.queue.name) return;
+  if (queueOf(asked())) open(asked());
+  else window.history.replaceState(null, "", `#${state.queue.name}`);
+});
 addEventListener("beforeunload", (event) => { if (server.waiting()) event.preventDefault(); });
 addEventListener("visibilitychange", () => {
   if (!document.hidden && state.queue) server.session().then((told) => takeProgress(told.queues)).catch(() => {});
