@@ -251,3 +251,6 @@ def test_what_a_person_chose_among_copies_stays_where_copies_are_dropped(project
     rows = cleaned(project)
     assert sum(rows[sha]["kept"] for sha in ids) == stay
     assert rows[ids[0]]["reason"] == "dropped"
+    told = (project.paths.reports / "clean" / "checks.csv").read_text(encoding="utf-8")
+    [line] = [line for line in told.splitlines() if line.startswith("near_duplicates,")]
+    assert line.split(",")[-2:] == [str(len(kept[1:])), str(1 - len(kept[1:]))]  # settled, left out
