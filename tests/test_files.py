@@ -103,3 +103,11 @@ def test_json_holds_numbers_only(tmp_path, number):
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "metrics.json", {"loss": number})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_takes_no_file_is_told_as_that():
+    with (
+        pytest.raises(ImageloomError, match=r"cannot write /proc/table\.csv"),
+        files.atomic_file(Path("/proc/table.csv")) as temporary,
+    ):
+        temporary.write_text("text")

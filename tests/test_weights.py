@@ -55,13 +55,15 @@ def test_without_a_list_no_picture_is_listed(tmp_path):
         ("name,weight\n", "has the columns name, weight"),
         (
             "file,weight\ncat one.jpg,1\ncat one.jpg,-2\n",
-            r"weights\.csv:3: the weight must be a number above 0, not '-2'",
+            r"weights\.csv:3: the weight must be a number above 0, from 1e-06 to 1e\+06, not '-2'",
         ),
         ("file,weight\ncat one.jpg,0\n", "number above 0"),
         ("file,weight\ncat one.jpg,nan\n", "number above 0"),
         ("file,weight\ncat one.jpg,inf\n", "number above 0"),
-        ("file,weight\ncat one.jpg,half\n", "number above 0, not 'half'"),
-        ("file,weight\ncat one.jpg\n", "number above 0, not None"),
+        ("file,weight\ncat one.jpg,1e300\n", "number above 0"),
+        ("file,weight\ncat one.jpg,1e-300\n", "number above 0"),
+        ("file,weight\ncat one.jpg,half\n", "not 'half'"),
+        ("file,weight\ncat one.jpg\n", "not None"),
         ("file,weight\ncat one.jpg,1\ncat one.jpg,2\n", r"weights\.csv:3: cat one\.jpg has two weights"),
         ('file,weight\n"cat,1\n', "cannot read"),
     ],
@@ -81,7 +83,7 @@ def test_a_list_in_another_encoding_is_refused(tmp_path):
 def test_names_of_no_picture_are_told(tmp_path, capsys):
     (tmp_path / "weights.csv").write_text("file,weight\ndog.jpg,1\n猫 zwölf.png,2\nemu.jpg,1\n", encoding="utf-8")
     assert weights.read(tmp_path / "weights.csv", PICTURES) == {B: 2}
-    assert "weights.csv names 2 pictures that are not there, such as dog.jpg" in capsys.readouterr().err
+    assert "weights.csv names 2 pictures not among those here, such as dog.jpg" in capsys.readouterr().err
 
 
 def test_weights_keep_classes_balanced_and_their_sum():

@@ -145,8 +145,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     except BaseException as fault:
         with suppress(OSError):  # such as a folder that is none: the first fault is what is told
             temporary.unlink(missing_ok=True)
-        # What goes wrong with the temporary name itself is about writing, whatever it is.
-        if isinstance(fault, OSError) and (fault.errno in _WRITE_FAULTS or str(fault.filename) == str(temporary)):
+        # What is wrong with the temporary name is about writing, whatever it is: ENOENT of /proc, which takes no file.
+        if isinstance(fault, OSError) and (fault.errno in _WRITE_FAULTS or fault.filename == str(temporary)):
             raise write_fault(path, fault) from fault
         raise
 

@@ -18,6 +18,8 @@ from imageloom.errors import DataError
 # What a picture may be named by, each as the column is called: its SHA-256, its address, or the last part of that.
 KEYS = ("id", "url", "file")
 
+_LEAST, _MOST = 1e-6, 1e6  # beyond them, sums in float32 lose the pictures that count 1
+
 
 def read(path: Path, pictures: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """The weights of the pictures that are listed, by id; those that are not weigh 1.
@@ -43,7 +45,7 @@ def read(path: Path, pictures: Sequence[Mapping[str, Any]]) -> dict[str, float]:
                 raise DataError(f"{path.name}:{line}: {name} has two weights", "keep one of them")
     if strange:
         console.warn(
-            f"{path.name} names {console.counted(len(strange), 'picture')} that are not there, such as {strange[0]}"
+            f"{path.name} names {console.counted(len(strange), 'picture')} not among those here, such as {strange[0]}"
         )
     return found
 
@@ -82,9 +84,11 @@ def _weight(text: str | None, where: str) -> float:
         weight = float(text or "")
     except ValueError:
         weight = math.nan
-    if not (math.isfinite(weight) and weight > 0):
-        hint = "write a number above 0; to leave a picture out, drop it in `imageloom review`"
-        raise DataError(f"{where}: the weight must be a number above 0, not {text!r}", hint)
+    if not _LEAST <= weight <= _MOST:  # nor NaN
+        hint = "1 is what others count; to leave a picture out, drop it in `imageloom review`"
+        raise DataError(
+            f"{where}: the weight must be a number above 0, from {_LEAST:g} to {_MOST:g}, not {text!r}", hint
+        )
     return weight
 
 

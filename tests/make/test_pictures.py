@@ -91,7 +91,7 @@ def test_what_is_no_picture_is_told_of_and_left_out(folder, paths, capsys):
         ({}, "there is none"),
         ({"warm": 5}, "there is 'warm' only"),
         ({"warm": 5, "cold": 2}, "the class 'cold' has 2 pictures; 3 or more are needed"),
-        ({"warm": 5, "cold": 1, "hot": 2}, r"has 1 picture; 3 or more are needed \(and 1 more class\)"),
+        ({"warm": 5, "cold": 1, "hot": 2}, r"has 1 picture; 3 or more are needed \(1 other class too few as well\)"),
         ({"warm": 5, " cold": 5}, r"the class of the folder ' cold' must not start or end with a dot or a space"),
         ({"warm": 5, "_unlabelled": 5}, "_unlabelled is no class"),
     ],

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from imageloom.serving import channel
 from imageloom.serving import server as serving
 from imageloom.serving.gate import Gate
 from imageloom.web.sockets import listen
@@ -189,3 +190,28 @@ def test_who_finds_the_queue_full_is_told_by_the_thread_that_reads_however_busy_
     running.server._gate.capacity = WAITING
     client.sendall(ASK % b"x")
     assert answer(client) == b"xxx"
+
+
+def ended(client: socket.socket) -> bool:
+    """Whether the server has ended a connection, with a last word or without."""
+    client.settimeout(0.5)
+    try:
+        while client.recv(65536):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("said", [b"", b"P"])
+def test_who_connects_and_says_nothing_keeps_nobody_out_for_long(running, monkeypatch, said):
+    for name in ("SECONDS_IDLE", "SECONDS_TO_RECEIVE"):
+        monkeypatch.setattr(channel, name, 10 * PATIENCE)
+    running.app.let.set()
+    silent = [running.connect(said) for _ in range(6)]  # two more than there is room for
+    assert answer(running.connect(ASK % b"x")) == b"xxx"
+    assert [ended(client) for client in silent] == 4 * [True] + 2 * [False]  # now there is room
+    for client in silent:
+        client.close()

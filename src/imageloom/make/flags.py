@@ -50,6 +50,7 @@ _PARAMETERS |= {
     "train.probe.label_smoothing": "--label_smoothing",
     "backbone.image_size": "--image_size",
     "backbone.features": "--features",
+    "`features: last`": "`--features last`",
     "backbone.module": "--tfhub_module",
     "backbone.weights": "--weights",
     "split.test": "--validation_split",
@@ -140,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_written(parser)
     _add_steps(parser)
-    _add_without_meaning(parser)
+    _add_altering(parser)
 
 
 def _add_written(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +171,7 @@ def _add_written(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_steps(parser: argparse.ArgumentParser) -> None:
-    steps = parser.add_argument_group("of the recipe head")
+    steps = parser.add_argument_group("of the recipe head, with its defaults; finetune has others")
     for flag, (_, kind, default) in STEPS.items():
         steps.add_argument(f"--{flag}", type=kind, metavar="N", help=f"(default: {default:g})")
     steps.add_argument(
@@ -178,10 +179,15 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_without_meaning(parser: argparse.ArgumentParser) -> None:
-    other = parser.add_argument_group("taken, and told of where they say nothing")
-    for name in ("do_fine_tuning", "do_data_augmentation", "horizontal_flip", "use_mixed_precision"):
-        other.add_argument(f"--{name}", action=_Switch)
+def _add_altering(parser: argparse.ArgumentParser) -> None:
+    other = parser.add_argument_group("of fine-tuning and of altered pictures; told of where they say nothing")
+    for name, what in (
+        ("do_fine_tuning", "train the network itself, too: the recipe finetune"),
+        ("do_data_augmentation", "train on other looks at each picture, too"),
+        ("horizontal_flip", "with --do_data_augmentation: mirrored ones among them (default: true)"),
+        ("use_mixed_precision", "of fine-tuning"),
+    ):
+        other.add_argument(f"--{name}", action=_Switch, help=what)
     for name, kind in _AUGMENTATION.items():
         other.add_argument(f"--{name}", type=kind, metavar="N")
     other.add_argument("--distribution_strategy", choices=("", "mirrored"))

@@ -152,8 +152,9 @@ def _require_classes(folder: Path, rows: list[dict[str, Any]]) -> None:
     few = {name: count for name, count in pictures.items() if count < _FEWEST}
     if few:
         name, count = next(iter(few.items()))
+        others = console.counted(len(few) - 1, "other class", "other classes")
         raise DataError(
             f"the class {name!r} has {console.counted(count, 'picture')}; {_FEWEST} or more are needed"
-            + (f" (and {console.counted(len(few) - 1, 'more class', 'more classes')})" if len(few) > 1 else ""),
+            + (f" ({others} too few as well)" if len(few) > 1 else ""),
             "add pictures of it, or move its folder away: some train, some choose, and some measure",
         )

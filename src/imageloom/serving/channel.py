@@ -25,6 +25,10 @@ SECONDS_TO_RECEIVE, BYTES_PER_SECOND = 10.0, 16_384
 
 SECONDS_IDLE = 60.0
 
+# The same for silence and for the head of a request, which is one packet, where no other connection finds room: who
+# opens connections and says nothing must not keep others out.
+SECONDS_CROWDED = 1.0
+
 # Requests that are sent without waiting for the answers before; browsers never send a second.
 PIPELINED = 16
 
@@ -83,8 +87,10 @@ class Request(HTTPRequestParser):
             self.arrived = time.monotonic()
         return consumed
 
-    def is_late(self, now: float) -> bool:
-        """Whether it should have been here by now."""
+    def is_late(self, now: float, crowded: bool) -> bool:
+        """Whether it, or its head where it is crowded, should have been here by now."""
+        if crowded and not self.headers_finished and now - self.began > SECONDS_CROWDED:
+            return True
         return now - self.began > SECONDS_TO_RECEIVE + self.body_bytes_received / BYTES_PER_SECOND
 
     def _check_chunks(self, receiver: ChunkedReceiver) -> None:
@@ -275,18 +281,19 @@ class Channel(HTTPChannel):
         """Whether nothing is coming in, waiting, or going out."""
         return not (self.requests or self.request or self.total_outbufs_len)
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float, crowded: bool) -> None:
         """Ends what takes too long to come in, and what has been silent; called about once a second.
 
         Args:
             now: `time.monotonic`.
+            crowded: Whether others wait until there is room for them.
         """
         if self.requests or self.will_close or self.close_when_flushed:
             return
         request = self.request
         if request is None or request.empty:
-            self.will_close = time.time() - self.last_activity > SECONDS_IDLE
-        elif request.is_late(now):
+            self.will_close = time.time() - self.last_activity > (SECONDS_CROWDED if crowded else SECONDS_IDLE)
+        elif request.is_late(now, crowded):
             with self.requests_lock:
                 request.error = LateError("the request took too long to come in")
                 request.completed, request.arrived = True, now

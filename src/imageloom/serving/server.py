@@ -14,7 +14,7 @@ from imageloom.serving.connections import Connections
 from imageloom.serving.gate import Gate
 from imageloom.web.sockets import BACKLOG
 
-# Connections at a time. What is above waits in the system's queue until others end.
+# Connections at a time. What is above waits in the system's queue until others end: then the silent ones do soon.
 CONNECTIONS = 512
 
 HEADER_BYTES = 32_768
@@ -103,8 +103,9 @@ class Server:
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + 1
+            crowded = any(listener.in_connection_overflow for listener in self._listeners)
             for channel in self._channels():
-                channel.sweep(now)
+                channel.sweep(now, crowded)
                 self._all.refresh(channel)
         for listener in self._listeners:  # whether there is room for more connections
             self._all.refresh(listener)
