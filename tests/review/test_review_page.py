@@ -27,6 +27,10 @@ SHOWN = "id => document.querySelector('#empty').hidden && document.querySelector
 # Whether the server has all decisions.
 SENT = "() => !Object.keys(localStorage).some((key) => key.startsWith('imageloom-unsent'))"
 
+# Whether the pictures that come next are at hand as well.
+FETCHED = """() => new Set(performance.getEntriesByType('resource').map(({ name }) => name)
+    .filter((name) => name.includes('/pictures/'))).size >= 5"""
+
 # What a screen reader calls each thing that the keyboard comes to.
 NAMES = """[...document.querySelectorAll('button, a, input, select')]
     .filter((one) => one.checkVisibility() && !one.disabled && one.tabIndex >= 0)
@@ -460,6 +464,7 @@ def test_tables_of_the_desk_are_those_of_the_stages(desk):
 def decided_while_away(page: Page, server: subprocess.Popen) -> list[tuple[str, str, str, str, str]]:
     """Kills the server and labels two pictures; gives what the file must say one day."""
     page.wait_for_selector("#stage img")
+    until(page, FETCHED)  # a picture that cannot be fetched is not shown, and could not be named here
     server.send_signal(signal.SIGKILL)
     server.wait()
     names = [press(page, "1"), press(page, "2")]
