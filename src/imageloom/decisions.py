@@ -88,11 +88,14 @@ class Decided:
 
     def __init__(self, decisions: Iterable[Decision] = ()) -> None:
         self._stacks: dict[str, list[Decision]] = {}
+        self._named: dict[str, None] = {}
         for decision in decisions:
             self.add(decision)
 
     def add(self, decision: Decision) -> None:
         """Takes in the next one."""
+        if decision.decision in _NAMING:
+            self._named.setdefault(decision.to)
         stack = self._stacks.setdefault(decision.sha256, [])
         if decision.decision != "undo":
             stack.append(decision)
@@ -114,6 +117,11 @@ class Decided:
         """The class that was given last; a drop or keep after it does not take it back."""
         last = self._last(sha256, _NAMING)
         return None if last is None else last.to
+
+    def classes(self) -> list[str]:
+        """The classes that some picture has been given and still has, in the order of their first use."""
+        given = {self.label(sha256) for sha256 in self._stacks}
+        return [name for name in self._named if name in given]
 
     def skipped(self, sha256: str) -> set[str]:
         """The queues in which it was skipped."""
@@ -138,9 +146,9 @@ def undo_of(decision: Decision, who: str, queue: str) -> Decision:
     return Decision(decision.sha256, "undo", decision.decision, decision.to, who, now(), queue)
 
 
-def now() -> str:
-    """The moment, as `Decision.when` has it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+def now(seconds_ago: float = 0) -> str:
+    """The moment, or one that has been, as `Decision.when` has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds_ago))
 
 
 def begin(path: Path) -> None:

@@ -234,3 +234,23 @@ def test_neighbours_at_arrival_do_not_change_when_more_comes():
 
 def test_a_print_is_as_long_as_it_says():
     assert len(looks.measure(picture("warm", 1))["print"]) == prints.LENGTH
+
+
+@pytest.mark.parametrize(("kept", "stay"), [([], 1), ([1, 2], 2)], ids=["others_undecided", "others_kept"])
+def test_what_a_person_chose_among_copies_stays_where_copies_are_dropped(project, kept, stay):
+    from imageloom import decisions
+    from imageloom.decisions import Decision
+
+    project.configure(clean={"actions": {"near_duplicates": "drop"}})
+    copies = [planted.copy(png(photograph(3)), kind, np.random.default_rng(1)) for kind in ("mirrored", "quality 40")]
+    project.add("warm", copies, crawl=1)
+    ids = shas([png(photograph(3)), *copies])
+    decided = [Decision(ids[0], "drop", "warm", queue="near_duplicates")]
+    decided += [Decision(ids[number], "keep", "warm", queue="near_duplicates") for number in kept]
+    decisions.append(project.paths.decisions, decided)
+    rows = cleaned(project)
+    assert sum(rows[sha]["kept"] for sha in ids) == stay
+    assert rows[ids[0]]["reason"] == "dropped"
+    told = (project.paths.reports / "clean" / "checks.csv").read_text(encoding="utf-8")
+    [line] = [line for line in told.splitlines() if line.startswith("near_duplicates,")]
+    assert line.split(",")[-2:] == [str(len(kept[1:])), str(1 - len(kept[1:]))]  # settled, left out

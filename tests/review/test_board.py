@@ -5,7 +5,7 @@ import threading
 import pytest
 from desks import CLASSES, Desk, full
 
-from imageloom import decisions
+from imageloom import decisions, tables
 from imageloom.decisions import Decision
 from imageloom.errors import DataError
 from imageloom.features import FeatureStore
@@ -242,3 +242,34 @@ def test_neighbours_are_the_pictures_that_the_network_sees_alike(tmp_path):
 
 def test_full_desk_is_the_same_twice(tmp_path):
     assert ids(Board(full(tmp_path / "a").paths), "losses") == ids(Board(full(tmp_path / "b").paths), "losses")
+
+
+def test_group_that_is_kept_is_done_and_told_from_what_is_kept_elsewhere(desk):
+    board = Board(desk.paths)
+    [group, *_], _ = board.batch("near_duplicates", 0, 9)
+    names = [member["id"] for member in group["members"]]
+    board.decide([decision(board, name, "keep", "quality") for name in names])
+    assert left(board)["near_duplicates"] == 2
+    board.decide([decision(board, name, "keep", "near_duplicates") for name in names])
+    assert left(board)["near_duplicates"] == 1
+    board.decide([decisions.undo_of(decision(board, names[0], "keep", "near_duplicates"), "ann", "near_duplicates")])
+    assert left(board)["near_duplicates"] == 2
+
+
+def test_class_that_was_named_keeps_its_place_when_the_page_and_the_stage_run_again(tmp_path):
+    desk = Desk(tmp_path, classes=[])
+    desk.add("warm", "warm", range(2))
+    pool = desk.add(UNLABELLED, "cold", range(10, 16))
+    desk.write()
+    board = Board(desk.paths)
+    board.decide([decision(board, pool[0], "skip", "unlabelled")])
+    for name, to in ((pool[1], "zebra"), (pool[2], "=1+1"), (pool[0], "apple"), (pool[3], "warm"), (pool[4], "typo")):
+        board.decide([decision(board, name, "label", "unlabelled", to)])
+    board.decide([decisions.undo_of(decision(board, pool[4], "label", "unlabelled", "typo"), "ann", "unlabelled")])
+    expected = ["warm", "zebra", "=1+1", "apple"]
+    assert board.class_names() == Board(desk.paths).class_names() == expected
+    rows = tables.read(desk.paths.clean, tables.CLEAN, "clean").to_pylist()
+    given = dict(zip(pool[1:3], ("zebra", "=1+1"), strict=True))
+    applied = [row | {"class": given.get(row["id"], row["class"]), "decided": "label"} for row in rows]
+    tables.write(desk.paths.clean, applied, tables.CLEAN)
+    assert Board(desk.paths).class_names() == expected

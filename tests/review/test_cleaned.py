@@ -134,3 +134,11 @@ def test_what_is_no_list_is_told(desk: Desk, capsys: pytest.CaptureFixture[str],
     assert review(desk, "--import", file) == 2
     said = capsys.readouterr().err
     assert "must have the columns name and label" in said or "cannot read" in said
+
+
+def test_a_list_that_cannot_be_written_there_is_told(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Linux lets nobody make a file in /proc, and says that there is no such file."""
+    assert review(desk, "--export", "/proc/list.csv") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: cannot write /proc/list.csv: ")
+    assert told.count("\n") == 2

@@ -14,8 +14,8 @@ from desks import Desk, reviewing, sha
 from PIL import Image
 from projects import picture
 
-from imageloom import tables
-from imageloom.review import door
+from imageloom import decisions, tables
+from imageloom.review import app, door
 from imageloom.web import problems
 
 
@@ -326,3 +326,46 @@ def test_it_ends_when_asked_to(desk, number, code):
 def test_headers_allow_no_inline_script_and_no_other_site():
     policy = door.SECURITY["Content-Security-Policy"]
     assert {part.split()[-1] for part in policy.split("; ")} == {"'none'", "'self'"}
+
+
+@pytest.mark.parametrize("options", [(), ("--export", "list.csv")], ids=str)
+def test_folder_that_is_no_project_is_told_as_by_other_commands(tmp_path, options):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        done = review("-C", str(folder), *options, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: no params.yaml in {folder}\nhint: "), done.stderr
+        assert "-C" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_request_that_comes_again_is_known_whatever_was_decided_in_between(desk):
+    with reviewing(desk.paths.root) as (address, _):
+        client = Client(address)
+        client.begin()
+        name = client.first("losses")["members"][0]["id"]
+        bodies = [
+            {"id": each, "who": who, "queue": "losses", "decisions": [{"sha256": name, "decision": kind}]}
+            for each, who, kind in (("1", "ann", "drop"), ("2", "bob", "keep"), ("1", "ann", "drop"))
+        ]
+        assert [json.loads(client.ask("/decisions", body)[1])["written"] for body in bodies] == [1, 1, 0]
+        elsewhere = client.ask("/decisions", bodies[0] | {"id": "3", "project": "another"})
+        assert elsewhere[0].status == 409
+    assert [one[1] for one in desk.decided()] == ["drop", "keep"]
+
+
+def test_decision_that_had_to_wait_says_when_it_was_made(desk):
+    longest = app.LONGEST_AGO
+    agos = [(0, 0), (5.5, 5.5), (3600, 3600), (-500, 0), (1e300, longest), (10**400, longest), (float("inf"), longest)]
+    with reviewing(desk.paths.root) as (address, _):
+        client = Client(address)
+        client.begin()
+        entries = json.loads(client.ask(f"/queues/unlabelled?count={len(agos)}")[1])["entries"]
+        for entry, (ago, seconds) in zip(entries, agos, strict=True):
+            body = {"queue": "unlabelled", "decisions": [{"sha256": entry["key"], "decision": "drop"}]}
+            for wrong in ("5", None, True, [], float("nan")):
+                assert client.ask("/decisions", body | {"ago": wrong})[0].status == 400
+            earliest = decisions.now(seconds)
+            assert client.ask("/decisions", body | {"ago": ago})[0].status == 200
+            written = decisions.read(desk.paths.decisions)[-1]
+            assert written.sha256 == entry["key"]
+            assert earliest <= written.when <= decisions.now(seconds), ago

@@ -206,13 +206,17 @@ def _quality(name: str) -> Callable[[Evidence], Scored]:
 
 
 def _near_duplicates(evidence: Evidence) -> Scored:
-    """Of each picture that is linked; the root of a group, which stays, counts as alone."""
+    """Of each picture that is linked; the first of a group that can be used, which stays, counts as alone."""
     best = np.zeros(len(evidence.pictures))
     for side in (0, 1):
         np.maximum.at(best, evidence.links.pairs[:, side], evidence.links.agreements)
-    roots = evidence.groups.roots
+    roots, pictures = evidence.groups.roots, evidence.pictures
+    spared: dict[int, int] = {}
+    for row in sorted(range(len(pictures)), key=lambda row: (pictures[row].crawl, row)):
+        if pictures[row].usable:
+            spared.setdefault(roots[row], row)
     return [
-        (row, 1.0 if root == row else float(1 - best[row]), "" if root == row else evidence.pictures[root].id)
+        (row, 1.0, "") if spared.get(root) == row else (row, float(1 - best[row]), pictures[root].id)
         for row, root in enumerate(roots)
     ]
 

@@ -1,7 +1,9 @@
 """The review page over HTTP, as a WSGI application."""
 
 import getpass
+import hashlib
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import resources
@@ -33,6 +35,8 @@ STATIC = {
 _HTML = "text/html; charset=utf-8"
 _SHARED = "icon.svg"  # with the server's page
 
+LONGEST_AGO = 30 * 24 * 3600  # seconds that a decision may have waited in a browser
+
 MOST_AT_ONCE = 50  # entries of a batch
 MOST_DECIDED = 1000  # decisions in a request: a group of near duplicates is decided about at once
 NEIGHBOURS = 8
@@ -57,6 +61,8 @@ class Review:
 
     def __init__(self, paths: Paths, door: Door, who: str) -> None:
         self.paths, self.door, self.who = paths, door, who
+        # What tells projects apart that are reviewed at one address, one after the other.
+        self.project = hashlib.sha256(str(paths.root.resolve()).encode()).hexdigest()[:16]
         self.board = Board(paths)
         self.thumbnails = Thumbnails(paths.thumbnails)
         self.neighbours = Neighbours(FeatureStore(paths.features))
@@ -125,6 +131,7 @@ def _add_session(app: Bottle, review: Review) -> None:
         labels = {spec.name: spec.label for spec in board.pictures.classes}
         content = {
             "csrf": review.door.csrf(visitor),
+            "project": review.project,
             "who": review.who,
             "classes": [{"name": name, "label": labels.get(name, name)} for name in board.class_names()],
             "open_classes": board.pictures.open_classes,
@@ -179,11 +186,14 @@ def _add_decisions(app: Bottle, review: Review) -> None:
     @app.post("/decisions")
     def decide() -> bytes:
         review.door.check_write()
-        wanted = _decisions(_body(), review)
+        body = _body()
+        if body.get("project", review.project) != review.project:
+            raise RequestError(409, "another project is reviewed at this address now")
+        wanted = _decisions(body, review)
         board = review.board
         before = {one.sha256: board.class_of(one.sha256) for one in wanted}
         try:
-            written = board.decide(wanted)
+            written = board.decide(wanted, str(body.get("id", ""))[:100])
         except ImageloomError as fault:
             raise RequestError(507, f"{fault.message}; {fault.hint}") from None
         overtaken = [
@@ -211,7 +221,7 @@ def _decisions(content: dict[str, Any], review: Review) -> Sequence[Decision]:
         raise RequestError(400, f"decisions must be a list of 1 to {MOST_DECIDED}")
     # A spreadsheet program takes what begins with one of these for a formula.
     who = str(content.get("who") or review.who).strip()[:100].lstrip("=+-@ ")
-    moment = decisions.now()
+    moment = decisions.now(_seconds_ago(content.get("ago", 0)))
     found = [_decision(one, who, moment, str(queue)) for one in wanted]
     for one in found:
         if not review.board.knows(one.sha256):
@@ -220,6 +230,16 @@ def _decisions(content: dict[str, Any], review: Review) -> Sequence[Decision]:
         if one.decision in ("label", "relabel") and not is_class:
             raise RequestError(400, "to must be one of the classes in params.yaml")
     return found
+
+
+def _seconds_ago(content: Any) -> float:
+    """How long a decision has waited to be sent; a browser whose clock is wrong cannot make it one of the future."""
+    if isinstance(content, bool) or not isinstance(content, int | float):
+        raise RequestError(400, "ago must be a number of seconds")
+    bounded = min(max(content, 0), LONGEST_AGO)  # first, as a whole number may be too large to be asked what it is
+    if math.isnan(bounded):
+        raise RequestError(400, "ago must be a number of seconds")
+    return bounded
 
 
 def _decision(content: Any, who: str, moment: str, queue: str) -> Decision:

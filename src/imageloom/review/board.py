@@ -14,6 +14,7 @@ from imageloom.review.pictures import Pictures
 from imageloom.review.queues import NEAR_DUPLICATES, QUEUES, Entry
 
 DECIDED = "decided"
+REQUESTS = 10_000  # of which the ids are known
 
 
 class Board:
@@ -32,6 +33,7 @@ class Board:
         self._stamp: tuple[object, ...] = ()
         self._read_to, self._inode = 0, 0
         self._decided = Decided()
+        self._requests: dict[str, None] = {}  # in the order in which they came
         self.edition = 0
         self._take_pictures()
         self._take_decisions()
@@ -117,19 +119,23 @@ class Board:
         return self._pictures.path(sha256, self._paths) is not None
 
     def class_names(self) -> list[str]:
-        """The classes that can be given, those made up in review included."""
+        """The classes that can be given; last those made up in review, in an order that new ones do not change."""
         with self._lock:
             names = [spec.name for spec in self._pictures.classes]
             if self._pictures.open_classes:
-                given = (self._decided.label(sha256) for sha256 in self._decided.all_standing())
-                names += sorted({name for name in given if name} - set(names))
+                names += [name for name in self._decided.classes() if name not in names]
             return names
 
-    def decide(self, wanted: Sequence[Decision]) -> list[Decision]:
+    def decide(self, wanted: Sequence[Decision], request: str = "") -> list[Decision]:
         """Writes decisions down, all in one piece.
 
         What somebody asks for twice, because the answer got lost, is written once; what is to be taken back and does
         not stand any more is not written at all.
+
+        Args:
+            wanted: The decisions.
+            request: An id by which a request is known that comes again, whatever was decided in between; empty where
+                it has none.
 
         Returns:
             What was written.
@@ -139,10 +145,16 @@ class Board:
         """
         with self._lock:
             self._take_decisions()
+            if request in self._requests:
+                return []
             new = [decision for decision in wanted if self._is_news(decision)]
             if new:
                 decisions.append(self._paths.decisions, new)
                 self._take_decisions()
+            if request:
+                self._requests[request] = None
+                while len(self._requests) > REQUESTS:
+                    del self._requests[next(iter(self._requests))]
             return new
 
     def _is_news(self, decision: Decision) -> bool:
@@ -191,7 +203,8 @@ class Board:
             return True
         standing = [self._decided.standing(name) for name in entry.members]
         if queue == NEAR_DUPLICATES:  # what else was decided about its members says nothing about the group
-            return sum(one is None or one.decision != "drop" for one in standing) <= 1
+            staying = [one for one in standing if one is None or one.decision != "drop"]
+            return len(staying) <= 1 or all(one and (one.decision, one.queue) == ("keep", queue) for one in staying)
         return standing[0] is not None
 
     def _listed(self, queue: str) -> tuple[Sequence[Entry], set[int]]:

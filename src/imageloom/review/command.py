@@ -100,7 +100,7 @@ def _serve(review: Review, sockets: list[Any], line: str) -> int:
 
     def stop(number: int, frame: object) -> NoReturn:
         stopped_by.append(number)
-        sys.exit(0)
+        sys.exit(130 if number == signal.SIGINT else 0)  # for one that comes before the server runs
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)

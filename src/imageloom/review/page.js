@@ -24,10 +24,18 @@ let history = JSON.parse(sessionStorage.getItem(HISTORY) || "[]");
 
 async function begin() {
   await server.session().then(takeSession);
-  await server.sendAll(heard); // of a tab that was reloaded while the server was away
-  const asked = decodeURIComponent(location.hash.slice(1));
+  const late = server.waiting();
+  if (late > 0) view.say(`Sends ${late === 1 ? "a decision" : `${late} decisions`} that waited here while the page was closed`);
+  await server.sendAll(heard);
   const first = state.queues.find((queue) => queue.total > queue.done) || state.queues[0];
-  await open(state.queues.some((queue) => queue.name === asked) ? asked : first.name);
+  const { name } = queueOf(asked()) || first;
+  window.history.replaceState(null, "", `#${name}`);
+  await open(name);
+}
+
+// The queue in the address, so that Back and Forward go from queue to queue.
+function asked() {
+  return location.hash.slice(1);
 }
 
 function takeSession(told) {
@@ -40,7 +48,7 @@ function takeSession(told) {
 
 async function open(name) {
   Object.assign(state, { queue: queueOf(name), entries: [], next: 0, decided: new Set() });
-  window.history.replaceState(null, "", `#${encodeURIComponent(name)}`);
+  if (asked() !== name) location.hash = name;
   byId("find").value = "";
   fetching = null;
   await more();
@@ -104,10 +112,16 @@ function show() {
 }
 
 function showNothing() {
-  const left = state.queues.filter((queue) => queue.name !== "decided" && queue.total > queue.done);
-  const text = left.length > 0 ? "What you decided is written down." : "What you decided is written down. `dvc repro` learns from it.";
-  const title = state.queue.total > 0 && state.queue.name !== "decided" ? "All of this queue is done" : "Nothing is in this queue";
-  view.showEmpty(title, text, left[0]);
+  const { name, total } = state.queue;
+  const left = state.queues.filter((queue) => ![name, "decided"].includes(queue.name) && queue.total > queue.done);
+  const skipped = history.filter((one) => one.queue === name && one.decisions[0].decision === "skip").length;
+  const title = name === "decided" ? "That is all that was decided" : "All of this queue is done";
+  const text = [
+    skipped > 0 ? `You skipped ${skipped} of it; U goes back to what you did last.` : "",
+    "What you decided is written down.",
+    left.length > 0 || name === "decided" ? "" : "`dvc repro` learns from it.",
+  ].join(" ").trim();
+  view.showEmpty(total > 0 ? title : "Nothing is in this queue", text, left[0]);
   byId("onward").onclick = () => open(left[0].name);
 }
 
@@ -148,7 +162,7 @@ const act = {
   },
   keep() {
     const entry = state.entries[0];
-    if (state.queue.grouped) return act.skip();
+    if (state.queue.grouped) return decide(entry.members.map((picture) => ({ picture, decision: "keep" })));
     return entry.members[0].class && decide([{ picture: entry.members[0], decision: "keep" }]);
   },
   drop() {
@@ -184,7 +198,7 @@ function decide(wanted) {
 
 function undo() {
   const last = history.pop();
-  if (!last) return view.say("Nothing to take back");
+  if (!last) return view.say("Nothing was decided in this tab; what was decided before is in queue Decided");
   const decisions = last.decisions.map(({ sha256, decision, to }) => ({ sha256, decision: "undo", from: decision, to }));
   send(last.queue, decisions);
   state.decided.delete(last.entry.key);
@@ -267,7 +281,7 @@ function pressed(event) {
   if (key === "enter" && event.target.closest("button, a")) return; // it is pressed by itself
   if (ALWAYS[key]) return void take(event, ALWAYS[key]);
   if (!state.entries[0]) return;
-  if (key === "/" && !byId("find").hidden) return void take(event, () => byId("find").focus());
+  if (key === "/") return void take(event, seek);
   if (/^[1-9]$/.test(key)) return void take(event, () => digit(Number(key) - 1));
   if (KEYS[key]) take(event, KEYS[key]);
 }
@@ -275,6 +289,12 @@ function pressed(event) {
 function take(event, work) {
   event.preventDefault();
   if (!event.repeat || work === act.undo) work();
+}
+
+function seek() {
+  if (state.queue.grouped) return view.say("A group is given no class");
+  byId("find").hidden = false;
+  return byId("find").focus();
 }
 
 function digit(number) {
@@ -295,15 +315,22 @@ byId("who").addEventListener("change", (event) => {
 const find = byId("find");
 find.addEventListener("input", () => view.showChoices(state.entries[0].members[0], state, act));
 find.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") return byId("stage").focus();
-  if (event.key !== "Enter") return undefined;
+  if (event.key === "Escape") {
+    find.value = "";
+    byId("stage").focus();
+    return view.showChoices(state.entries[0].members[0], state, act);
+  }
+  if (event.key !== "Enter" || event.isComposing) return undefined;
   event.preventDefault();
-  const text = find.value.trim();
-  const first = byId("classes").querySelector("button");
-  if (state.openClasses && text && !state.classes.some(({ name, label }) => [name, label].includes(text))) return act.choose(text);
-  return first?.click();
+  if (!find.value.trim()) return view.say("Type the name of a class");
+  return byId("classes").querySelector("button")?.click();
 });
 
+addEventListener("hashchange", () => {
+  if (!state.queue || asked() === state.queue.name) return;
+  if (queueOf(asked())) open(asked());
+  else window.history.replaceState(null, "", `#${state.queue.name}`);
+});
 addEventListener("beforeunload", (event) => { if (server.waiting()) event.preventDefault(); });
 addEventListener("visibilitychange", () => {
   if (!document.hidden && state.queue) server.session().then((told) => takeProgress(told.queues)).catch(() => {});

@@ -41,7 +41,7 @@ class Pictures:
 
     Args:
         table: Their rows, with the columns of `tables.CLEAN`.
-        classes: The classes that a picture can be given.
+        classes: The classes that a picture can be given, but for those made up in review.
         open_classes: Whether others may be made up: where `params.yaml` names none.
         kept: What the server of predictions kept for review.
         crawled_class: Of pictures that were given another class in review, the one that they were found under.
@@ -114,13 +114,13 @@ def load(paths: Paths) -> Pictures:
     """Reads the tables; those that are not there yet say nothing.
 
     Raises:
-        ImageloomError: Nothing was crawled yet, a table is damaged, or the classes in `params.yaml` are.
+        ImageloomError: `params.yaml` is missing or wrong, nothing was crawled yet, or a table is damaged.
     """
+    given = params.load_classes(paths.params)  # first, as it tells whether this is a project at all
     raw = tables.read(paths.raw / "manifest.parquet", tables.MANIFEST, "scrape")
     clean = tables.read(paths.clean, tables.CLEAN, "clean") if paths.clean.exists() else tables.CLEAN.empty_table()
     table = pa.concat_tables([clean, _crawled_since(raw, clean)])
-    given = params.load_classes(paths.params)
-    pictures = Pictures(table, given or _found(table), not given, inbox.read(paths), _crawled_classes(raw, clean))
+    pictures = Pictures(table, given or _found(raw), not given, inbox.read(paths), _crawled_classes(raw, clean))
     if paths.scores.exists():
         for row in _flagged(tables.read(paths.scores, tables.SCORES, "clean")):
             pictures.flags.setdefault(row["id"], []).append(Flag(row["check"], row["score"], row["detail"]))
@@ -139,9 +139,10 @@ def _labelled(name: str) -> str:
     return "" if name == UNLABELLED else name
 
 
-def _found(table: pa.Table) -> list[ClassSpec]:
-    """The classes of the pictures, where `params.yaml` names none."""
-    return [ClassSpec(name=name) for name in sorted(set(table["class"].to_pylist()) - {UNLABELLED})]
+def _found(raw: pa.Table) -> list[ClassSpec]:
+    """The classes that pictures were found under, where `params.yaml` names none; not those that review has given."""
+    names = pc.unique(raw.filter(raw["used"])["class"]).to_pylist()
+    return [ClassSpec(name=name) for name in sorted(set(names) - {UNLABELLED})]
 
 
 def _crawled_classes(raw: pa.Table, clean: pa.Table) -> dict[str, str]:

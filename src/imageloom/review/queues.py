@@ -143,7 +143,7 @@ def _margins(pictures: Pictures) -> dict[str, float]:
 
 
 def _served(pictures: Pictures) -> list[Entry]:
-    names = {spec.name for spec in pictures.classes}
+    names = {spec.name for spec in pictures.classes} | set(pictures.class_of.values())
     corrected = sorted(pictures.kept, key=lambda one: (not one.corrected, one.probability, one.id))
     return [
         Entry((one.id,), next((name for name in (one.label, one.predicted) if name in names), "")) for one in corrected

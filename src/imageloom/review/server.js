@@ -2,8 +2,10 @@
 
 const UNSENT = "imageloom-unsent";
 const SECONDS_BETWEEN_TRIES = 1;
+const CONFLICT = 409; // another project is reviewed at this address now
 
 let csrf = "";
+let project = "";
 
 export class Refused extends Error {}
 
@@ -19,6 +21,7 @@ export async function get(path) {
 export async function session() {
   const found = await get("session");
   csrf = found.csrf;
+  if (!project) takeOver(found.project);
   return found;
 }
 
@@ -33,7 +36,7 @@ async function reached(path, options) {
 async function content(answer) {
   const found = await answer.json().catch(() => ({}));
   if (answer.ok) return found;
-  const Kind = answer.status < 500 ? Refused : Error;
+  const Kind = answer.status < 500 && answer.status !== CONFLICT ? Refused : Error;
   throw new Kind(found.detail || `the server answered ${answer.status}`);
 }
 
@@ -42,15 +45,33 @@ function post(path, body) {
   return reached(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-// --- decisions, which stay in the tab's storage until the server has them
+// --- decisions, which stay in the browser's storage until the server has them, even when the tab is closed
 
-let unsent = JSON.parse(sessionStorage.getItem(UNSENT) || "[]");
+// Each has an entry of its own, so that two tabs do not overwrite each other's.
+const unsent = [];
 let sending = null;
 
 export function send(decision, heard) {
-  unsent.push(decision);
-  remember();
+  const at = Date.now();
+  const id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const one = { key: `${prefix()}${String(at).padStart(15, "0")}/${id}`, at, decision: { ...decision, id, project } };
+  unsent.push(one);
+  try {
+    localStorage.setItem(one.key, JSON.stringify(one));
+  } catch { /* it is full: this one lives as long as the tab, which asks before it is closed */ }
   return sendAll(heard);
+}
+
+function prefix() {
+  return `${UNSENT}/${project}/`;
+}
+
+// What earlier tabs could not send. Tabs that are still open may send it as well: the server knows it by its id.
+function takeOver(name) {
+  project = name;
+  const keys = Object.keys(localStorage).filter((key) => key.startsWith(prefix())).sort();
+  const found = keys.map((key) => JSON.parse(localStorage.getItem(key))).filter((one) => one !== null);
+  unsent.push(...found.map((one) => ({ ...one, isTakenOver: true })));
 }
 
 // Resolves when nothing is left to be sent.
@@ -63,21 +84,26 @@ export function waiting() {
   return unsent.length;
 }
 
-function remember() {
-  sessionStorage.setItem(UNSENT, JSON.stringify(unsent));
+function forget(one) {
+  unsent.splice(unsent.indexOf(one), 1);
+  localStorage.removeItem(one.key);
 }
 
 async function work(heard) {
   while (unsent.length > 0) {
+    const [one] = unsent;
+    if (one.isTakenOver && localStorage.getItem(one.key) === null) { // its own tab has sent it
+      forget(one);
+      continue;
+    }
     try {
-      const told = await sent(unsent[0]);
-      unsent.shift();
-      remember();
+      const told = await sent({ ...one.decision, ago: (Date.now() - one.at) / 1000 });
+      forget(one);
       heard.taken(told);
     } catch (fault) {
       if (fault instanceof Refused) {
-        heard.refused(fault.message, unsent.shift());
-        remember();
+        forget(one);
+        heard.refused(fault.message);
       } else {
         heard.stuck(fault.message);
         await new Promise((resolve) => setTimeout(resolve, 1000 * SECONDS_BETWEEN_TRIES));

@@ -132,16 +132,19 @@ function showGroup(entry, best, act) {
 // A button for each class, with the model's probability as a bar behind it.
 export function showChoices(picture, state, act) {
   const find = byId("find");
-  find.hidden = state.classes.length <= MOST_KEYS && !state.openClasses;
+  const text = find.value.trim();
+  find.hidden = state.classes.length <= MOST_KEYS && !state.openClasses && !text && document.activeElement !== find;
   find.placeholder = state.openClasses ? "find or name a class ( / )" : "find a class ( / )";
-  const wanted = find.value.trim().toLocaleLowerCase();
+  const wanted = text.toLocaleLowerCase();
+  const isIt = ({ name, label }) => [name, label].includes(text);
   const listed = state.classes.filter(({ name, label }) => `${name} ${label}`.toLocaleLowerCase().includes(wanted));
+  listed.sort((one, other) => isIt(other) - isIt(one));
   const buttons = listed.map(({ name, label }, number) => {
     const share = picture.probabilities[name];
     const fill = element("span", { className: "fill", ariaHidden: "true" });
     fill.style.width = `${100 * (share || 0)}%`;
     const button = element("button", { type: "button", onclick: () => act.choose(name) }, fill,
-      number < MOST_KEYS ? key(number + 1) : element("span", { className: "no-key" }),
+      keyOf(number, text),
       element("span", { className: "label", dir: "auto" }, label),
       element("span", { className: "share" }, share === undefined ? "" : `${(100 * share).toFixed(0)} %`));
     button.dataset.name = name;
@@ -150,7 +153,18 @@ export function showChoices(picture, state, act) {
     button.setAttribute("aria-label", `${label}${share === undefined ? "" : `, ${(100 * share).toFixed(0)} percent`}`);
     return element("li", {}, button);
   });
+  if (state.openClasses && text && !listed.some(isIt)) {
+    const label = element("span", { className: "label" }, "new class: ", element("bdi", {}, text));
+    const button = element("button", { type: "button", onclick: () => act.choose(text) }, keyOf(listed.length, text), label);
+    buttons.push(element("li", {}, button));
+  }
   byId("classes").replaceChildren(...buttons);
+}
+
+// What chooses a class: its digit or, while its name is typed, Enter.
+function keyOf(number, text) {
+  if (text) return number === 0 ? key("↵") : element("span", { className: "no-key" });
+  return number < MOST_KEYS ? key(number + 1) : element("span", { className: "no-key" });
 }
 
 function showAccept(entry, queue, state) {
