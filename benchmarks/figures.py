@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +32,11 @@ class Figure:
             return True
         sign, limit = self.bar.split()
         return self.value < float(limit) if sign == "<" else self.value >= float(limit)
+
+
+def ratio(ones: Sequence[float], others: Sequence[float]) -> float:
+    """Median of the ratios of what was measured in the same turn: a machine that is shared changes from turn to turn."""
+    return statistics.median(one / other for one, other in zip(ones, others, strict=True))
 
 
 def show(benchmark: str, figures: list[Figure]) -> None:

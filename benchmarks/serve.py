@@ -26,7 +26,7 @@ from pathlib import Path
 import crawl
 import load
 import servers
-from figures import Figure, show
+from figures import Figure, ratio, show
 
 from imageloom.engine import cores
 
@@ -124,11 +124,6 @@ def throughput(options: Options, pictures: Path, name: str) -> list[Figure]:
         Figure(f"{name}: p50 of {CLIENTS} clients", statistics.median(one.p50 for one in found[OURS]), "ms"),
         Figure(f"{name}: p99 of {CLIENTS} clients", statistics.median(one.p99 for one in found[OURS]), "ms"),
     ]
-
-
-def ratio(ours: list[float], others: list[float]) -> float:
-    """Median of the ratios of what was measured in the same turn."""
-    return statistics.median(one / other for one, other in zip(ours, others, strict=True))
 
 
 def one_request(options: Options, pictures: Path) -> list[Figure]:
