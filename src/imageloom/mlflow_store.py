@@ -48,11 +48,11 @@ def quiet() -> Iterator[None]:
 
 def absolute(uri: str, root: Path) -> str:
     """A SQLite file is named from the project's folder, wherever the command is typed."""
-    file = _file(uri)
+    file = sqlite_file(uri)
     return f"sqlite:///{root / file}" if file else uri
 
 
-def _file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
     """The SQLite file that a store is; None for any other."""
     scheme, _, path = uri.partition(":///")
     return Path(path) if scheme == "sqlite" and path else None
@@ -73,7 +73,7 @@ def one_line(fault: Exception, uri: str) -> str:
 
 def check_writable(uri: str) -> None:
     """Takes SQLite's write lock and gives it back; MLflow would try ten times over a minute and a half."""
-    file = _file(uri)
+    file = sqlite_file(uri)
     if file is None:
         return
     import sqlite3
@@ -99,7 +99,7 @@ def experiment(client: Any, name: str, uri: str, root: Path) -> str:
     if found is not None:
         return str(found.experiment_id)
     of_server = uri.startswith(("http:", "https:"))
-    file = _file(uri)
+    file = sqlite_file(uri)
     beside = file.resolve().parent if file else root
     return str(client.create_experiment(name, None if of_server else (beside / "mlruns").as_uri()))
 
@@ -183,7 +183,7 @@ def _all_runs(client: Any, experiment: str) -> list[Any]:
 
 def database(root: Path) -> Path | None:
     """The file that the project's store is, where it is one."""
-    return _file(absolute(_uri(root), root))
+    return sqlite_file(absolute(_uri(root), root))
 
 
 def _existing(root: Path, advice: str) -> str:
@@ -193,7 +193,7 @@ def _existing(root: Path, advice: str) -> str:
         ModelError: It is such a file.
     """
     uri = absolute(_uri(root), root)
-    file = _file(uri)
+    file = sqlite_file(uri)
     if file and not file.exists():
         raise ModelError(f"no MLflow store at {file}", advice)
     return uri

@@ -180,7 +180,8 @@ def versions_that_saw(ids: set[str], paths: Paths) -> dict[str, Counter[str] | N
         By version, newest first; None for one whose split is not to be had. Empty without versions or their store.
     """
     settings, seen = params.load("track", Params, paths.params), dict[str, Counter[str] | None]()
-    uri, file = mlflow_store.absolute(settings.tracking_uri, paths.root), mlflow_store.database(paths.root)
+    uri = mlflow_store.absolute(settings.tracking_uri, paths.root)
+    file = mlflow_store.sqlite_file(uri)
     if file and not file.exists():
         return seen
     with (
