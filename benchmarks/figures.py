@@ -35,7 +35,7 @@ class Figure:
 
 
 def ratio(ones: Sequence[float], others: Sequence[float]) -> float:
-    """Median of the ratios of what was measured in the same turn: a machine that is shared changes from turn to turn."""
+    """Median of the ratios within turns: a machine that is shared changes from one to the next."""
     return statistics.median(one / other for one, other in zip(ones, others, strict=True))
 
 
