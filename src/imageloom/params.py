@@ -36,6 +36,8 @@ _FORBIDDEN_IN_NAMES = set('/\\:*?"<>|')
 # What YAML takes words without quotes for, where a person meant text: `name: 2024`, `name: no`.
 _READ_AS = {bool: "truth value", int: "number", float: "number", datetime.date: "date", datetime.datetime: "date"}
 
+_SHOULD = "input should be "  # how most of pydantic's messages begin
+
 
 class _Loader(yaml.SafeLoader):
     """YAML but for `on` and `off`, which are text to DVC, and here: `on` is what a parameter is called."""
@@ -244,9 +246,6 @@ def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             _refuse_repeated_keys(value, path)
-
-
-_SHOULD = "input should be "  # how most of pydantic's messages begin
 
 
 def _checked(

@@ -43,5 +43,5 @@ def temperature(probabilities: np.ndarray, classes: np.ndarray) -> float:
 
     bounds = tuple(math.log(bound) for bound in _BOUNDS)
     found = math.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x)
-    gain = loss(1) - loss(found)
-    return round(found, 4) if gain >= min(_CHANCE, loss(1) / 100) else 1.0
+    before = loss(1)
+    return round(found, 4) if before - loss(found) >= min(_CHANCE, before / 100) else 1.0

@@ -17,10 +17,10 @@ SECURITY = {
 }
 
 OWN_ONLY = "same-origin"
+_PREFLIGHT_SECONDS = "600"
 
 # What looks at a picture, and fetches it, although it is asked without a body.
 LOOKING = ("/predict", "/classify-url")
-_PREFLIGHT_SECONDS = "600"
 
 
 class Origins:
@@ -41,9 +41,9 @@ class Origins:
             HTTPResponse: 204, the answer to the question.
         """
         origin = request.environ.get("HTTP_ORIGIN")
-        # Not the scheme: a proxy in front of us may speak TLS.
         if origin is None and request.environ.get("HTTP_SEC_FETCH_SITE", "none") in ("none", OWN_ONLY):
             return
+        # Not the scheme: a proxy in front of us may speak TLS.
         if origin is not None and origin.partition("://")[2] == request.environ.get("HTTP_HOST"):
             return
         if not self._lets(origin):
