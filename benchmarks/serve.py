@@ -3,11 +3,11 @@
 The limit is a bare loop in one process, a thread per processor, which decodes, resizes and invokes and does nothing
 else. All answer the same pictures (64 photographs of 500 x 334, 30 KB each) by the same TFLite file; the peers run in
 an environment of their own with the same versions of Pillow, NumPy and LiteRT, do their work by the same `Predictor`,
-and count with the best of several settings. Loop, server and peers take turns of a few seconds, since a machine that is
-shared is now faster, now slower; a ratio is the median of those within a turn. The client is wrk, on the same
-processors. No answer is cached.
+and count with the best of several settings. Loop, server and peers are up all the time and take turns of two seconds,
+since a machine that is shared is now faster, now slower; what has no turn is stopped. A ratio is the median of those
+within a turn, with the mean of the loop before and after. The client is wrk, on the same processors. No answer is kept.
 
-    python benchmarks/serve.py [--model FOLDER] [--seconds 4] [--turns 7] [--overload 60] [--soak 600]
+    python benchmarks/serve.py [--model FOLDER] [--seconds 2] [--turns 20] [--overload 60] [--soak 600]
 """
 
 import argparse
@@ -17,9 +17,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Options:
 def main() -> None:
     """Measures and prints."""
     if sys.argv[1:2] == ["bare"]:
-        bare_loop(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
+        bare_loop(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
         return
     options = parsed()
     servers.install_peers()
@@ -86,8 +87,8 @@ def parsed() -> Options:
     """The command line."""
     parser = argparse.ArgumentParser(description="Measures the server beside its peers.")
     parser.add_argument("--model", type=Path, default=Path("models/export"))
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--overload", type=float, default=60)
     parser.add_argument("--soak", type=float, default=600)
     options = Options(**vars(parser.parse_args()))
@@ -102,10 +103,19 @@ def throughput(options: Options, pictures: Path, name: str) -> list[Figure]:
     chosen = {who: best_setting(options, pictures, name, settings) for who, settings in all_settings().items()}
     limits: list[float] = []
     found: dict[str, list[load.Saturation]] = {who: [] for who in chosen}
-    for _ in range(options.turns):
-        limits.append(bare(options, pictures, name, cores(), options.seconds)[0])
-        for who, setting in chosen.items():
-            found[who].append(answered(options, pictures, name, setting, options.seconds))
+    with ExitStack() as up:
+        limit, _ = up.enter_context(bare(options, pictures, name, cores()))
+        serving = {who: up.enter_context(server(options, name, setting)) for who, setting in chosen.items()}
+        for port, process in serving.values():
+            load.saturate(port, pictures, CLIENTS, 1)
+            servers.stop(process)
+        for turn in range(options.turns):
+            before, _ = limit(options.seconds)
+            for who in reversed(serving) if turn % 2 else serving:
+                port, process = serving[who]
+                with servers.awake(process):
+                    found[who].append(load.saturate(port, pictures, CLIENTS, options.seconds))
+            limits.append((before + limit(options.seconds)[0]) / 2)
     rates = {who: [one.rate for one in seen] for who, seen in found.items()}
     ours = rates.pop(OURS)
     figures = [
@@ -129,10 +139,10 @@ def throughput(options: Options, pictures: Path, name: str) -> list[Figure]:
 def one_request(options: Options, pictures: Path) -> list[Figure]:
     """What the server adds to decode and invoke when there is one client, in turns with the bare loop of one thread."""
     alone, served = [], []
-    with servers.ours(options.model / FORMATS["float32"]) as (port, _):
+    with servers.ours(options.model / FORMATS["float32"]) as (port, _), bare(options, pictures, "float32", 1) as limit:
         for _ in range(options.turns):
-            alone.append(bare(options, pictures, "float32", 1, 3)[1])
-            served.append(load.ask(port, pictures, 1, 3).quantile(0.5))
+            alone.append(limit(options.seconds)[1])
+            served.append(load.ask(port, pictures, 1, options.seconds).quantile(0.5))
     more = [whole - without for whole, without in zip(served, alone, strict=True)]
     return [
         Figure("decode and invoke, median", statistics.median(alone), "ms"),
@@ -160,9 +170,9 @@ def start(options: Options) -> list[Figure]:
 def under_load(options: Options, pictures: Path) -> Iterator[list[Figure]]:
     """One server: 80 % of saturation, four times saturation, what comes after, and a long time at 80 %."""
     with servers.ours(options.model / FORMATS["float32"]) as (port, process):
-        full = saturated(port, pictures, 4 * options.seconds)
+        full = saturated(port, pictures, 10 * options.seconds)
         calm = load.ask(port, pictures, 1, 3).quantile(0.5)
-        yield at_most(port, pictures, 6 * options.seconds, full.rate)
+        yield at_most(port, pictures, 15 * options.seconds, full.rate)
         with servers.memory_of(process.pid) as seen:
             over = load.ask(port, pictures, MANY_CLIENTS, options.overload, 4 * full.rate)
         time.sleep(1)
@@ -235,17 +245,19 @@ def saturated(port: int, pictures: Path, seconds: float) -> load.Saturation:
     return load.saturate(port, pictures, CLIENTS, seconds)
 
 
-def answered(options: Options, pictures: Path, name: str, setting: list[str], seconds: float) -> load.Saturation:
-    """The same of a server that is started for it, with one of `all_settings`."""
-    file = options.model / FORMATS[name]
-    ours = setting[0] == OURS
-    with servers.ours(file, setting[1:]) if ours else servers.peer(setting, options.model, name) as (port, _):
-        return saturated(port, pictures, seconds)
+def server(options: Options, name: str, setting: list[str]) -> AbstractContextManager[tuple[int, subprocess.Popen]]:
+    """A server with one of `all_settings`, when it is ready; its port and its process."""
+    if setting[0] == OURS:
+        return servers.ours(options.model / FORMATS[name], setting[1:])
+    return servers.peer(setting, options.model, name)
 
 
 def best_setting(options: Options, pictures: Path, name: str, settings: list[list[str]]) -> list[str]:
     """That with which a server is fastest."""
-    rates = [answered(options, pictures, name, setting, options.seconds / 2).rate for setting in settings]
+    rates = []
+    for setting in settings:
+        with server(options, name, setting) as (port, _):
+            rates.append(saturated(port, pictures, 3).rate)
     for setting, rate in zip(settings, rates, strict=True):
         print(f"{name}: {Path(setting[0]).stem} with {described(setting)}: {rate:.1f} images/s", flush=True)
     return settings[rates.index(max(rates))]
@@ -274,52 +286,54 @@ def described(setting: list[str]) -> str:
     return ", ".join(f"{number} {word}" for number, word in zip(numbers, words[Path(setting[0]).stem], strict=True))
 
 
-def bare(options: Options, pictures: Path, name: str, threads: int, seconds: float) -> tuple[float, float]:
-    """Pictures a second of the bare loop, and the median of one in milliseconds, in a process of its own."""
+@contextmanager
+def bare(options: Options, pictures: Path, name: str, threads: int) -> Iterator[Callable[[float], tuple[float, float]]]:
+    """The bare loop, in a process of its own: runs for some seconds, and says what it prints."""
     command = [sys.executable, __file__, "bare", str(options.model / FORMATS[name]), str(pictures), f"{threads}"]
-    said = subprocess.run([*command, f"{seconds}"], capture_output=True, text=True, check=True).stdout.split()
-    return float(said[0]), float(said[1])
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def run(seconds: float) -> tuple[float, float]:
+            process.stdin.write(f"{seconds}\n")
+            process.stdin.flush()
+            rate, median = map(float, process.stdout.readline().split())
+            return rate, median
+
+        run(1)
+        yield run
+        process.stdin.close()
 
 
-def bare_loop(model: Path, folder: Path, threads: int, seconds: float) -> None:
-    """Decode, resize, invoke: nothing else. Prints images a second, and the median milliseconds of one."""
+def bare_loop(model: Path, folder: Path, threads: int) -> None:
+    """Decode, resize, invoke: nothing else. For each number of seconds that it reads, prints images a second, and the
+    median milliseconds of one.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     from imageloom import images
 
     pictures = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
-    ready = threading.Barrier(threads + 1)
-    times: list[list[float]] = [[] for _ in range(threads)]
-
-    def work(mine: list[float]) -> None:
-        interpreter = Interpreter(model_path=str(model), num_threads=1)
+    interpreters = [Interpreter(model_path=str(model), num_threads=1) for _ in range(threads)]
+    for interpreter in interpreters:
         interpreter.allocate_tensors()
-        given, answer = (
-            details()[0]["index"] for details in (interpreter.get_input_details, interpreter.get_output_details)
-        )
+    given, answer = (
+        details()[0]["index"] for details in (interpreters[0].get_input_details, interpreters[0].get_output_details)
+    )
 
-        def one(data: bytes) -> None:
-            interpreter.set_tensor(given, images.load(data, 224)[None])
+    def work(interpreter: Interpreter) -> list[float]:
+        times: list[float] = []
+        while (began := time.perf_counter()) < until:
+            interpreter.set_tensor(given, images.load(pictures[len(times) * 17 % len(pictures)], 224)[None])
             interpreter.invoke()
             interpreter.get_tensor(answer)
+            times.append(time.perf_counter() - began)
+        return times
 
-        one(pictures[0])
-        ready.wait()
-        until = time.perf_counter() + seconds
-        while (began := time.perf_counter()) < until:
-            one(pictures[len(mine) * 17 % len(pictures)])
-            mine.append(time.perf_counter() - began)
-
-    loops = [threading.Thread(target=work, args=(mine,)) for mine in times]
-    for loop in loops:
-        loop.start()
-    ready.wait()
-    began = time.perf_counter()
-    for loop in loops:
-        loop.join()
-    took = time.perf_counter() - began
-    every = [one for mine in times for one in mine]
-    print(len(every) / took, 1000 * statistics.median(every))
+    with ThreadPoolExecutor(threads) as pool:
+        for seconds in sys.stdin:
+            start = time.perf_counter()
+            until = start + float(seconds)
+            times = [one for each in pool.map(work, interpreters) for one in each]
+            print(len(times) / (time.perf_counter() - start), 1000 * statistics.median(times), flush=True)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,23 @@ def running(command: list[str], port: int, environment: dict[str, str]) -> Itera
         finally:
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if session(process.pid):
+                    os.killpg(process.pid, signal.SIGCONT)
                     os.killpg(process.pid, number)
                     ended(process)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Stops all of a session, until `awake`."""
+    os.killpg(process.pid, signal.SIGSTOP)
+
+
+@contextmanager
+def awake(process: subprocess.Popen) -> Iterator[None]:
+    """Lets a session that was stopped run while the block lasts, and as long after as it takes to do what is left."""
+    os.killpg(process.pid, signal.SIGCONT)
+    yield
+    time.sleep(0.3)
+    stop(process)
 
 
 def ended(process: subprocess.Popen, seconds: float = 5) -> None:

@@ -100,6 +100,23 @@ def test_the_same_features_give_the_same_bytes_and_it_is_small(tmp_path):
     assert np.array_equal(loaded.distances(features[:9]), Detector.fit(features).distances(features[:9]))
 
 
+def test_one_picture_is_as_far_by_itself_as_among_others():
+    detector = Detector.fit(cloud(300, 0))
+    vectors = np.vstack([cloud(50, 1), -cloud(5, 2), np.zeros((1, 200), np.float32)])
+    alone = [detector.distance(vector) for vector in vectors]
+    assert alone == pytest.approx(detector.distances(vectors), rel=1e-4)
+    assert {type(distance) for distance in alone} == {float}
+    assert np.isnan(detector.distance(np.full(200, np.nan, np.float32)))
+
+
+def test_known_is_what_is_sure_and_near_and_nobody_is_far_where_distances_are_no_numbers():
+    bounds = {"min_confidence": 0.7, "max_distance": 2.0}
+    confidences, distances = np.float32([0.7, 0.69, 0.9, 0.9]), np.float32([2, 1, 2.1, np.nan])
+    assert ood.known(confidences, distances, bounds).tolist() == [True, False, False, True]
+    for confidence, distance, known in zip(confidences, distances, [True, False, False, True], strict=True):
+        assert ood.known(confidence, float(distance), bounds) == known
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_file_of_what_is_no_number_is_damaged(tmp_path, value):
     detector = Detector.fit(cloud(20, 0))

@@ -8,13 +8,17 @@ first part alone lets pictures pass that are unlike anything known.
 """
 
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from imageloom import arrays
+
+Numbers = float | np.floating | np.ndarray
 
 AXES = 64  # principal axes that are kept, at most: 0.6 MB for 2,192 features; twice as many change little
 _SHARE = 4  # training pictures for each axis, at least: with fewer, an axis is chance
@@ -78,6 +82,14 @@ class Detector:
         squares = (along * along) @ inside + whole * _squared_lengths(centred)
         return np.sqrt(np.maximum(squares, 0))
 
+    def distance(self, vector: np.ndarray) -> float:
+        """That of one, float32[D], with half as many calls: after a network has run, each is slow."""
+        length = math.sqrt(vector @ vector)
+        centred = vector * np.float32(1 / max(length, _LEAST)) - self.mean
+        along = centred @ self.axes  # [R]
+        inside, whole = self._weights
+        return math.sqrt(max((along * along) @ inside + whole * (centred @ centred), 0.0))
+
     @functools.cached_property
     def _weights(self) -> tuple[np.ndarray, np.ndarray]:
         """float32[R] and float32[]: what the squares along the axes, and that of the whole length, count.
@@ -133,23 +145,23 @@ def _axes_of_few(centred: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray
     return variances, axes / np.maximum(np.linalg.norm(axes, axis=0), _LEAST), float(np.square(centred).sum() / number)
 
 
-def near(distances: np.ndarray, bound: float) -> np.ndarray:
-    """bool[N], which distances are within a bound.
+def near(distances: Numbers, bound: float) -> Any:
+    """Which distances are within a bound: bool[N], or of one number a bool.
 
     NaN counts as near: a model whose features nobody can see answers by its confidence alone.
     """
-    return ~(np.asarray(distances) > bound)
+    return (distances <= bound) | (distances != distances)
 
 
-def known(probabilities: np.ndarray, distances: np.ndarray, bounds: Mapping[str, float]) -> np.ndarray:
-    """bool[N], which answers a model stands by: they are sure enough, and of pictures that are near enough.
+def known(confidences: Numbers, distances: Numbers, bounds: Mapping[str, float]) -> Any:
+    """Which answers a model stands by, sure enough and of pictures that are near enough: bool[N], or of one a bool.
 
     Args:
-        probabilities: float32[N, K], calibrated.
-        distances: float32[N]; see `near` for NaN.
+        confidences: Of each the highest of its probabilities, calibrated.
+        distances: See `near` for NaN.
         bounds: `min_confidence` and `max_distance`, as classifier.json and model.json have them under `known`.
     """
-    return (probabilities.max(axis=1) >= bounds["min_confidence"]) & near(distances, bounds["max_distance"])
+    return (confidences >= bounds["min_confidence"]) & near(distances, bounds["max_distance"])
 
 
 def _of_length_one(vectors: np.ndarray) -> np.ndarray:

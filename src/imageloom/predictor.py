@@ -4,6 +4,7 @@
 differently. It needs LiteRT, numpy and Pillow only, and answers a third of a second after the process has started.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,6 @@ from imageloom.engine import Engine
 from imageloom.errors import ImageError, ModelError
 from imageloom.estimator import Estimator
 from imageloom.trained_on import TrainedOn
-
-_NOWHERE = np.array([np.nan], np.float32)  # the distance of what has no features
 
 # The formats of model.json that LiteRT runs.
 TFLITE = ("float32", "float16", "int8")
@@ -174,9 +173,9 @@ class Predictor:
         answer, features = self.run(image)
         probabilities = np.asarray(answer, np.float32)
         best = int(probabilities.argmax())
-        distance = _NOWHERE if features is None else self._detector.distances(features[np.newaxis])
-        known = bool(ood.known(probabilities[np.newaxis], distance, self._known)[0])
-        return Prediction(self.labels[best], self.names[best], probabilities, known, distance.item(), self)
+        distance = math.nan if features is None else self._detector.distance(features)
+        known = bool(ood.known(probabilities[best], distance, self._known))
+        return Prediction(self.labels[best], self.names[best], probabilities, known, distance, self)
 
     def heatmap(self, image: np.ndarray, class_index: int | None = None) -> np.ndarray:
         """Where the evidence for a class lies: by class activation, or by occlusion where the network pools no map.

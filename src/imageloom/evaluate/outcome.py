@@ -76,7 +76,7 @@ class Outcome:
     @cached_property
     def known(self) -> np.ndarray:
         """bool[N], whether the model stands by its answer."""
-        return known(self.probabilities, self.distances, self.about["known"])
+        return known(self.sure, self.distances, self.about["known"])
 
     @cached_property
     def groups(self) -> np.ndarray:

@@ -42,7 +42,7 @@ class Reference:
 
     def known(self, probabilities: np.ndarray, features: np.ndarray) -> np.ndarray:
         """bool[N], which answers are stood by: of float32[N, K] probabilities and float32[N, D] features."""
-        return ood.known(probabilities, self.detector.distances(features), self.bounds)
+        return ood.known(probabilities.max(axis=1), self.detector.distances(features), self.bounds)
 
 
 @dataclass(frozen=True, eq=False)
