@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from digit_projects import command, copy_of, digit_project, train_killed_and_again, trained_by_a_process
@@ -26,6 +27,7 @@ from imageloom.predictor import Predictor
 from imageloom.recipes.augment import AugmentParams, augmented
 from imageloom.recipes.epochs import _has_stopped
 from imageloom.recipes.finetune import by_layer
+from imageloom.recipes.head import class_numbers
 
 CALM = {"flip": "none", "crop": 0, "contrast": 0.1, "brightness": 0, "colour": 0}
 QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 0.005, "augment": CALM}
@@ -109,8 +111,8 @@ def test_it_learns_and_says_of_each_epoch_what_it_learnt(trained):
     rows = history(trained)
     both = [f"{side}_{what}" for side in ("train", "validation") for what in ("loss", "accuracy")]
     assert rows[0] == ["step", "learning_rate", *both, "chosen"]
-    assert len(rows) == QUICK["epochs"] + 1
-    assert float(rows[-1][2]) < float(rows[1][2])
+    assert [int(row[0]) for row in rows[1:]] == list(range(QUICK["epochs"] + 1))  # 0 is the probe that it begins with
+    assert float(rows[-1][2]) < float(rows[2][2])
     assert outcome.read(trained.paths).right.mean() >= 0.8
     before, after = (one.features for one in (network.pretrained(trained.paths), network.of(trained.paths)))
     name = after.ids()[0]
@@ -164,6 +166,23 @@ def test_only_the_last_layers_learn_where_no_more_are_asked(copied):
 def variables(saved_model: Path) -> list[np.ndarray]:
     module = graphs.tensorflow().saved_model.load(str(saved_model))
     return [one.numpy() for one in module.trainable_variables]
+
+
+def test_a_network_that_no_epoch_makes_better_stays_as_it_is(copied):
+    settings = project_sections(copied)
+    settings["train"]["finetune"] |= {"learning_rate": 1.0, "schedule": "constant", "epochs": 1}
+    copied.configure(**settings)
+    copied.run("train")
+    before, after = (variables(one.saved_model) for one in (network.pretrained(copied.paths), network.of(copied.paths)))
+    assert all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
+    _, begun, worse = history(copied)
+    assert (begun[0], begun[-1], worse[-1]) == ("0", "True", "False")
+    assert float(worse[4]) > float(begun[4])
+    validation = [row for row in pq.read_table(copied.paths.split).to_pylist() if row["side"] == "validation"]
+    said = outcome.read(copied.paths)
+    answers = said.head.probabilities(network.of(copied.paths).features.read([row["id"] for row in validation]))
+    right = answers.argmax(axis=1) == class_numbers(said.about, validation)
+    assert right.mean() == pytest.approx(float(begun[5]))
 
 
 def test_a_loss_beyond_all_numbers_stops_it_and_keeps_what_was_good(copied):

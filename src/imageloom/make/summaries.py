@@ -30,7 +30,7 @@ def write(history: Path, target: Path) -> None:
         return
     for side in _SIDES:
         with files.atomic_file(target / side / "events.out.tfevents.0.imageloom") as temporary:
-            _write_events(temporary, [(int(row["step"]) - 1, side, row) for row in rows])
+            _write_events(temporary, [(int(row["step"]) - 1, side, row) for row in rows if row["step"] != "0"])
 
 
 def _write_events(target: Path, steps: list[tuple[int, str, dict[str, str]]]) -> None:

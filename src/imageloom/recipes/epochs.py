@@ -122,7 +122,7 @@ class Training:
         self._answer = tf.function(self._probabilities, autograph=False, reduce_retracing=True)
 
     def run(
-        self, sides: tuple[Data, Data], size: int, workshop: Workshop, recipe: str
+        self, sides: tuple[Data, Data], size: int, workshop: Workshop, recipe: str, begun: Sequence[dict[str, Any]] = ()
     ) -> tuple[list[dict[str, Any]], str]:
         """Trains, and leaves the network as it was after the epoch with the lowest loss on validation.
 
@@ -131,6 +131,8 @@ class Training:
             size: Side of the pictures that the network takes, in pixels.
             workshop: Where.
             recipe: The recipe's own code, a file that a training which goes on must find unchanged.
+            begun: Of a network that can answer already the row of step 0, what it says before the first epoch; it stays
+                as it is where no epoch makes it better.
 
         Returns:
             A row for each epoch, as `data.Fitted` has them, and the digest by which the training is known.
@@ -148,37 +150,48 @@ class Training:
         weights = picture_weights(train.classes, train.weights, classes, params.balanced).astype(np.float32)
         batches = Batches(shown[:count], train.classes, weights, params.batch_size, params.seed)
         held = _Held(shown[count:], validation.classes)
-        return self._history(batches, held, checkpoints, partial(workshop.tell, key)), key
-
-    def _history(
-        self, batches: Batches, held: _Held, checkpoints: Checkpoints, tell: Callable[[dict[str, Any]], None]
-    ) -> list[dict[str, Any]]:
-        """Trains epoch by epoch, on from the last checkpoint; `tell` is called with the row of each."""
-        params, path = self._params, _Path.of(self._params, batches)
         kept, history = checkpoints.read()
         if kept:
             self._restore(kept)
-            console.say(f"train: goes on after epoch {len(history)}, from {checkpoints.folder.name}")
-        steps = range(len(history) * path.each, params.epochs * path.each)
-        feed = iter(self._distributed(batches, steps))
+            console.say(f"train: goes on after epoch {history[-1]['step']}, from {checkpoints.folder.name}")
+        told = partial(self._note, checkpoints, partial(workshop.tell, key))
+        for row in () if kept else begun:
+            told(history, row)
+        self._learn(batches, held, history, told)
+        if team.is_chief:
+            self._restore(checkpoints.best())
+        return with_choice(history), key
+
+    def _learn(self, batches: Batches, held: _Held, history: list[dict[str, Any]], told: Callable[..., None]) -> None:
+        """Trains epoch by epoch, on from the last one in the history; `told` adds the row of each to it."""
+        params, path = self._params, _Path.of(self._params, batches)
+        done = history[-1]["step"] if history else 0
+        feed = iter(self._distributed(batches, range(done * path.each, params.epochs * path.each)))
         with console.progress(f"train: {self._name}", params.epochs * len(batches.classes)) as bar:
-            for epoch in range(len(history), params.epochs):
+            for epoch in range(done, params.epochs):
                 if _has_stopped(history, params.patience):
                     break
                 row = self._epoch(epoch, feed, path, bar)
                 row |= measure(self.probabilities(held.pixels), held.classes, "validation")
                 self._require_number(row["validation_loss"], epoch)  # before it is kept as what was good
-                history.append(row)
-                state = [one.numpy() for one in self._state]
-                if best_row(history) == epoch:
-                    checkpoints.write_best(state)
-                checkpoints.write(state, history)
-                _say(self._name, row, params.epochs)
-                if self._team.is_chief:
-                    tell(row)
+                told(history, row)
+
+    def _note(
+        self,
+        checkpoints: Checkpoints,
+        tell: Callable[[dict[str, Any]], None],
+        history: list[dict[str, Any]],
+        row: dict[str, Any],
+    ) -> None:
+        """Adds a row to the history, keeps the state that it is of, and tells of it."""
+        history.append(row)
+        state = [one.numpy() for one in self._state]
+        if best_row(history) == len(history) - 1:
+            checkpoints.write_best(state)
+        checkpoints.write(state, history)
+        _say(self._name, row, self._params.epochs)
         if self._team.is_chief:
-            self._restore(checkpoints.best())
-        return with_choice(history)
+            tell(row)
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """What the network says of pictures uint8[N, S, S, 3]: float32[N, K]."""
@@ -331,7 +344,8 @@ def _has_stopped(history: Sequence[dict[str, Any]], patience: int) -> bool:
 
 
 def _say(name: str, row: dict[str, Any], epochs: int) -> None:
+    when = f"epoch {row['step']} of {epochs}" if row["step"] else "before the first epoch"
     console.say(
-        f"train: {name}, epoch {row['step']} of {epochs}: loss {row['train_loss']:.3f}, {row['train_accuracy']:.1%} "
+        f"train: {name}, {when}: loss {row['train_loss']:.3f}, {row['train_accuracy']:.1%} "
         f"right; on validation {row['validation_loss']:.3f}, {row['validation_accuracy']:.1%}"
     )

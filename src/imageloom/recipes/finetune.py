@@ -16,7 +16,7 @@ from imageloom.backbone_files import About
 from imageloom.errors import ModelError
 from imageloom.network import Network
 from imageloom.recipes import probe
-from imageloom.recipes.data import Data
+from imageloom.recipes.data import Data, measure
 from imageloom.recipes.distribution import Team
 from imageloom.recipes.epochs import EpochParams, Net, Training
 from imageloom.recipes.probe import ProbeParams
@@ -63,9 +63,12 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
     steady = _steady(standard)
     with team.strategy.scope():  # before all else that is done with TensorFlow
         layer = _load(workshop.pretrained)
-        net = _net(layer, steady, _start(train, standard, classes), params)
+        net = _net(layer, steady, start := _start(train, standard, classes), params)
     training, size = Training(net, "finetune", params, team, _mixed(params)), int(about["image_size"])
-    history, key = training.run((train, validation), size, workshop, __file__)
+    begun = {"step": 0, "learning_rate": 0.0}
+    for name, side in (("train", train), ("validation", validation)):
+        begun |= measure(steady.fold(*start).probabilities(side.features), side.classes, name)
+    history, key = training.run((train, validation), size, workshop, __file__, [begun])
     graphs.save(layer.resolved_object, workshop.target)
     head = steady.fold(net.kernel.numpy().astype(np.float64), net.bias.numpy().astype(np.float64))
     told = About(about["module"], size, about["layers"], about["licence"], about.get("weights"))
