@@ -12,7 +12,7 @@ from imageloom.serving.settings import Settings
 from imageloom.serving.tokens import Tokens
 from imageloom.web.hosts import Hosts
 
-# What tells nothing about pictures or the model, and what a browser needs before it can ask for a token.
+# What a browser needs before it can ask for a token, and what tells no class: of the model its version and its sizes.
 OPEN = ("/", "/docs", "/openapi.json", "/healthz", "/readyz")
 OPEN_BELOW = "/static/"
 
