@@ -6,6 +6,7 @@ pictures as they are cost; each signature takes either.
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from imageloom.serving.service import Service
 INPUT = "images"
 DEFAULT, BYTES, FEATURES = "serving_default", "serving_bytes", "features"
 _MAX_INSTANCES = 200
+_SHADES = frozenset(range(256))  # 5.0 is in it as well
 # Bottle takes a plain colon for an older way to write a wildcard.
 _NAME = "/v1/models/<name:re:[^/:]+>"
 _VERSION = f"{_NAME}/versions/<version:re:[^/:]+>"
@@ -155,15 +157,26 @@ def _pixels(service: Service, model: Predictor, value: Any) -> np.ndarray:
             return service.slot.load(model, inputs.from_base64(value["b64"]))
         except ImageError as fault:
             raise problems.of_picture(fault) from None
-    try:
-        pixels = np.array(value)
-    except (ValueError, OverflowError):
-        pixels = np.array(None)
     shape = (model.size, model.size, 3)
-    numbers = pixels.dtype.kind in "iuf" and pixels.shape == shape
-    if not numbers or pixels.min() < 0 or pixels.max() > 255 or (pixels % 1).any():
+    pixels = _array(value, shape)
+    if pixels is None:
         raise RequestError(400, f"an instance must be {list(shape)} whole numbers from 0 to 255, or encoded")
-    return pixels.astype(np.uint8)
+    return pixels
+
+
+def _array(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """uint8 of a shape; None where the value is not lists of such lengths, of whole numbers from 0 to 255.
+
+    NumPy sees nothing else: it would give each of many texts as much memory as the longest takes.
+    """
+    parts = [value]
+    for length in shape:
+        if not all(isinstance(part, list) and len(part) == length for part in parts):
+            return None
+        parts = list(itertools.chain.from_iterable(parts))
+    if not {*map(type, parts)} <= {int, float} or not all(map(_SHADES.__contains__, parts)):
+        return None
+    return np.array(parts, np.uint8).reshape(shape)
 
 
 def _listed(values: Any) -> list[Any]:
