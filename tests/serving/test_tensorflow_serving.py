@@ -16,9 +16,15 @@ B64 = {"b64": base64.b64encode(RED).decode()}
 GREEN = {"b64": base64.b64encode(encoded(COLOURS["green"])).decode()}
 
 
+def as_json(content: object) -> tuple[bytes, str]:
+    """A body, and its Content-Type."""
+    return json.dumps(content).encode(), "application/json"
+
+
 def post(address: str, path: str, content: object) -> tuple[HTTPResponse, dict]:
-    reply, body = ask(address, path, json.dumps(content).encode(), Content_Type="application/json")
-    return reply, json.loads(body)
+    body, content_type = as_json(content)
+    reply, answer = ask(address, path, body, Content_Type=content_type)
+    return reply, json.loads(answer)
 
 
 @pytest.fixture

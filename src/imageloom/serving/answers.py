@@ -175,9 +175,7 @@ def each(service: Service, uploads: Iterable[Upload], wish: Wish) -> list[Outcom
         RequestError: 503, there was no time for all of them.
     """
     outcomes: list[Outcome] = []
-    for number, upload in enumerate(uploads):
-        if number:
-            service.door.count(1)
+    for upload in service.door.counted(uploads):
         try:
             outcomes.append((upload.name, answer(service, upload, wish)))
         except RequestError as fault:

@@ -77,7 +77,8 @@ def _add_calls(app: Bottle, service: Service) -> None:
         rows = "instances" in content
         if rows == ("inputs" in content):
             raise RequestError(400, "the request must have either instances or inputs")
-        values = [answer(_value(one)) for one in _listed(content["instances"] if rows else _column(content["inputs"]))]
+        instances = _listed(content["instances"] if rows else _column(content["inputs"]))
+        values = [answer(_value(one)) for one in service.door.counted(instances)]
         return answers.send({"predictions": values} if rows else {"outputs": _columns(values)})
 
     @app.post(f"{_NAME}<verb:re::classify>")
@@ -87,7 +88,7 @@ def _add_calls(app: Bottle, service: Service) -> None:
         content = _request(service)
         context = content.get("context", {})
         result = []
-        for example in _listed(content.get("examples")):
+        for example in service.door.counted(_listed(content.get("examples"))):
             if not isinstance(example, dict) or not isinstance(context, dict):
                 raise RequestError(400, "examples and context must be objects of features")
             pictures = [value for value in {**context, **example}.values() if _is_encoded(value)]
