@@ -84,7 +84,7 @@ def _add_calls(app: Bottle, service: Service) -> None:
     @app.post(f"{_NAME}<verb:re::classify>")
     @app.post(f"{_VERSION}<verb:re::classify>")
     def classify(name: str, verb: str, version: str | None = None) -> bytes:
-        _model(service, name, version)
+        model = _model(service, name, version)
         content = _request(service)
         context = content.get("context", {})
         result = []
@@ -94,7 +94,7 @@ def _add_calls(app: Bottle, service: Service) -> None:
             pictures = [value for value in {**context, **example}.values() if _is_encoded(value)]
             if len(pictures) != 1:
                 raise RequestError(400, f'each example needs one feature {{"b64": ...}}; found {len(pictures)}')
-            said = _predicted(service, pictures[0]).to_dict()["predictions"]
+            said = _predicted(service, model, pictures[0]).to_dict()["predictions"]
             result.append([[one["label"], one["probability"]] for one in said])
         return answers.send({"result": result})
 
@@ -133,7 +133,7 @@ def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> C
     def answer(value: Any) -> Outputs:
         inputs.check_deadline(service.gate.deadline(request.environ))
         if _is_encoded(value) and name != FEATURES:
-            return _numbers(_predicted(service, value).probabilities)
+            return _numbers(_predicted(service, model, value).probabilities)
         pixels = _pixels(service, model, value)
         if name == FEATURES:
             probabilities, features = model.run(pixels)
@@ -147,8 +147,8 @@ def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> C
     return answer
 
 
-def _predicted(service: Service, value: dict[str, Any]) -> Prediction:
-    return answers.predict(service, inputs.Upload("", inputs.from_base64(value["b64"])))
+def _predicted(service: Service, model: Predictor, value: dict[str, Any]) -> Prediction:
+    return answers.predict(service, model, inputs.Upload("", inputs.from_base64(value["b64"])))
 
 
 def _pixels(service: Service, model: Predictor, value: Any) -> np.ndarray:
