@@ -14,8 +14,10 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
+from test_api import zipped
 from test_serve_command import serve
 from test_serve_http import RED, ask, assert_problem, encoded, form
+from test_tensorflow_serving import B64, MODEL, as_json
 
 from imageloom.errors import ImageloomError
 from imageloom.serving import inbox as inbox_module
@@ -40,7 +42,8 @@ def test_token_lets_in_and_its_absence_does_not(serving, exported_model, tmp_pat
         for route in ("/labels", "/model", "/metrics", "/v1/models/imageloom"):
             assert ask(address, route)[0].status == 401
         for route in OPEN:
-            assert ask(address, route)[0].status == 200
+            reply, body = ask(address, route)
+            assert (reply.status, "红" in body.decode()) == (200, False)
         assert json.loads(ask(address, "/openapi.json")[1])["security"] == [{"token": []}]
         for scheme in ("Bearer", "bearer"):
             assert ask(address, "/predict", RED, Authorization=f"{scheme} {token}")[0].status == 200
@@ -96,10 +99,25 @@ def test_rate_limits_each_client_and_says_when_to_come_again(serving, exported_m
         assert ask(address, "/predict", RED)[0].status == 200
 
 
-def test_pictures_of_one_request_are_counted_each(serving, exported_model):
-    many, content_type = form(*((str(number), "a.png", RED) for number in range(20)))
+FILES = [(str(number), f"{number}.png", RED) for number in range(20)]
+ZIP = ("upload", "all.zip", zipped(*((name, data) for _, name, data in FILES)))
+
+
+@pytest.mark.parametrize(
+    ("path", "many"),
+    [
+        ("/predict", form(*FILES)),
+        ("/classify", form(ZIP)),
+        (f"{MODEL}:predict", as_json({"instances": 20 * [B64]})),
+        (f"{MODEL}:predict", as_json({"inputs": {"images": 20 * [B64]}, "signature_name": "features"})),
+        (f"{MODEL}:classify", as_json({"examples": 20 * [{"image": B64}]})),
+    ],
+    ids=["form", "zip", "rows", "columns", "examples"],
+)
+def test_pictures_of_one_request_are_counted_each(serving, exported_model, path, many):
+    body, content_type = many
     with serving(exported_model, "--rate", "1") as (address, _):
-        assert ask(address, "/predict", many, Content_Type=content_type)[0].status == 200
+        assert ask(address, path, body, Content_Type=content_type)[0].status == 200
         assert int(ask(address, "/predict", RED)[0].headers["Retry-After"]) >= 6  # 16 if nothing takes any time
 
 

@@ -26,6 +26,18 @@ TRANSFER = """([pictures, kind]) => {
     document.getElementById("drop").dispatchEvent(event);
 }"""
 
+# Keeps the addresses of blobs that are not given back, of which each keeps its picture in memory.
+KEPT = """() => {
+    window.kept = new Set();
+    const { createObjectURL, revokeObjectURL } = URL;
+    URL.createObjectURL = (blob) => {
+        const address = createObjectURL(blob);
+        window.kept.add(address);
+        return address;
+    };
+    URL.revokeObjectURL = (address) => { window.kept.delete(address); revokeObjectURL(address); };
+}"""
+
 BRING_ADDRESS = """([url, kind]) => {
     const transfer = new DataTransfer();
     transfer.setData(kind === "paste" ? "text/plain" : "text/uri-list", url);
@@ -103,6 +115,15 @@ def test_what_is_no_picture_gets_the_servers_reason_and_the_next_its_answer(page
     expect(page.locator(".card").first).to_contain_text("No answer: not a picture in a known format")
     expect(page.locator(".card").first).to_contain_text("no preview")
     expect(page.locator(".card").nth(1).locator(".label").first).to_have_text("红")
+
+
+@pytest.mark.parametrize(
+    "data", [RED, encoded(COLOURS["红"], "TIFF"), b"hello"], ids=["shown", "not shown", "no picture"]
+)
+def test_no_picture_stays_in_memory_for_its_address(page, data):
+    page.evaluate(KEPT)
+    bring(page, "drop", ("rose", data))
+    until(page, "() => window.kept.size === 0")
 
 
 def test_what_is_unlike_the_pictures_of_training_is_called_unknown(page):

@@ -1,15 +1,22 @@
 """A newer model answers once it is sound; one that is not leaves the old one where it is."""
 
+import io
 import json
 import shutil
 from pathlib import Path
+from wsgiref.util import setup_testing_defaults
 
 import numpy as np
 import pytest
-from test_serve_http import RED, encoded
+from test_serve_http import RED, encoded, form
+from test_tensorflow_serving import B64, as_json
 
 from imageloom.errors import ImageError, ModelError
+from imageloom.serving.app import create_app
+from imageloom.serving.gate import Gate
+from imageloom.serving.settings import Settings
 from imageloom.serving.slot import MOST_PIXELS, ModelSlot, stored_picture
+from imageloom.serving.tensorflow_serving import version_number
 from imageloom.serving.watch import Watcher
 
 NEWER = "0123456789ab"
@@ -39,8 +46,8 @@ def test_what_it_holds_is_told(slot, export_copy, exported_model):
 
 
 def test_newer_model_takes_the_place_and_forgets_the_answers(slot, export_copy):
-    assert slot.predict(RED).to_dict() == slot.current.predict(RED).to_dict()
-    assert slot.predict(RED) is slot.predict(RED)
+    assert slot.predict(slot.current, RED).to_dict() == slot.current.predict(RED).to_dict()
+    assert slot.predict(slot.current, RED) is slot.predict(slot.current, RED)
     before = slot.stamp()
     renamed(export_copy, NEWER)
     assert slot.stamp() != before
@@ -48,12 +55,66 @@ def test_newer_model_takes_the_place_and_forgets_the_answers(slot, export_copy):
     assert slot.reload()
     assert not slot.is_stale(slot.stamp())
     assert (slot.version, slot.reloads, slot.refused, slot.fault) == (NEWER, 1, 0, "")
-    assert slot.predict(RED).to_dict()["model"] == NEWER
+    assert slot.predict(slot.current, RED).to_dict()["model"] == NEWER
+
+
+def test_older_model_goes_on_for_those_who_have_it(slot, export_copy):
+    older = slot.current
+    renamed(export_copy, NEWER)
+    assert slot.reload()
+    for model, version in 2 * [(older, older.version), (slot.current, NEWER)]:
+        assert slot.predict(model, RED).to_dict()["model"] == version
+
+
+class Swapping(io.BytesIO):
+    """A body; while it is read, a newer model takes over."""
+
+    def __init__(self, data: bytes, slot: ModelSlot) -> None:
+        super().__init__(data)
+        self._slot = slot
+
+    def read(self, size: int | None = -1) -> bytes:
+        renamed(self._slot.folder, NEWER)
+        assert self._slot.reload()
+        return super().read(size)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "many"),
+    [
+        ("/predict", "", (RED, "image/png")),
+        ("/predict", "expected=green&preview=true", (RED, "image/png")),
+        ("/predict", "", form(("a", "a.png", RED), ("b", "b.png", RED))),
+        ("/corrections", "label=green", (RED, "image/png")),
+        ("/v1/models/imageloom/versions/{number}:predict", "", as_json({"instances": [B64, B64]})),
+        ("/v1/models/imageloom/versions/{number}:classify", "", as_json({"examples": [{"image": B64}]})),
+    ],
+    ids=["plain", "wishes", "form", "correction", "predict", "classify"],
+)
+def test_request_is_answered_by_the_model_that_it_began_with(slot, tmp_path, path, query, many):
+    version, (body, content_type) = slot.version, many
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": path.format(number=version_number(version)),
+        "QUERY_STRING": query,
+        "CONTENT_TYPE": content_type,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": Swapping(body, slot),
+    }
+    setup_testing_defaults(environ)
+    gate, said = Gate(1), []
+    try:
+        app = create_app(slot, gate, Settings(inbox=tmp_path / "inbox"))
+        app(environ, lambda status, headers, exc_info=None: said.append(status))
+    finally:
+        gate.shutdown()
+    assert said[0].startswith("20"), said
+    assert (slot.version, environ["imageloom.version"]) == (NEWER, version)
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "labels", "card", "folder"])
 def test_damaged_model_is_refused_and_the_old_one_stays(slot, export_copy, damage):
-    version, answer = slot.version, slot.predict(RED).to_dict()
+    version, answer = slot.version, slot.predict(slot.current, RED).to_dict()
     tflite = export_copy / "model.tflite"
     match damage:
         case "cut":
@@ -69,7 +130,7 @@ def test_damaged_model_is_refused_and_the_old_one_stays(slot, export_copy, damag
     assert not slot.reload()
     assert slot.refused == 1
     assert str(export_copy) in slot.fault
-    assert (slot.version, slot.predict(RED).to_dict()) == (version, answer)
+    assert (slot.version, slot.predict(slot.current, RED).to_dict()) == (version, answer)
     assert not slot.is_stale(slot.stamp())  # it is not tried again until it has changed again
 
 
@@ -132,7 +193,7 @@ def test_refused_model_is_told_once(slot, export_copy, capsys):
 
 def test_stored_picture_is_one_of_the_package(slot):
     assert 1000 < len(stored_picture()) < 10_000
-    assert slot.predict(stored_picture()).probabilities.shape == (3,)
+    assert slot.predict(slot.current, stored_picture()).probabilities.shape == (3,)
 
 
 def test_picture_that_would_fill_the_memory_is_refused(slot):
@@ -140,12 +201,12 @@ def test_picture_that_would_fill_the_memory_is_refused(slot):
     bomb = encoded((1, 2, 3), "PNG", (side, side))
     assert len(bomb) < 500_000
     with pytest.raises(ImageError, match="are decoded here") as fault:
-        slot.predict(bomb)
+        slot.predict(slot.current, bomb)
     assert fault.value.kind == "bomb"
     jpeg = encoded((250, 2, 3), "JPEG", (side, side))
-    assert slot.predict(jpeg).label == "红"
+    assert slot.predict(slot.current, jpeg).label == "红"
 
 
 def test_large_pictures_are_answered_as_others(slot):
     large = encoded((250, 2, 3), "PNG", (4100, 4100))
-    assert slot.predict(large).label == "红"
+    assert slot.predict(slot.current, large).label == "红"

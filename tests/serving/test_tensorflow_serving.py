@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from http.client import HTTPResponse
 
 import numpy as np
@@ -15,9 +16,15 @@ B64 = {"b64": base64.b64encode(RED).decode()}
 GREEN = {"b64": base64.b64encode(encoded(COLOURS["green"])).decode()}
 
 
+def as_json(content: object) -> tuple[bytes, str]:
+    """A body, and its Content-Type."""
+    return json.dumps(content).encode(), "application/json"
+
+
 def post(address: str, path: str, content: object) -> tuple[HTTPResponse, dict]:
-    reply, body = ask(address, path, json.dumps(content).encode(), Content_Type="application/json")
-    return reply, json.loads(body)
+    body, content_type = as_json(content)
+    reply, answer = ask(address, path, body, Content_Type=content_type)
+    return reply, json.loads(answer)
 
 
 @pytest.fixture
@@ -79,7 +86,7 @@ def test_columns_give_outputs(address, predictor, number):
 
 def test_pixels_are_taken_as_the_saved_model_takes_them(address, predictor):
     pixels = predictor.load(RED).tolist()
-    for instance in (pixels, {"images": pixels}):
+    for instance in (pixels, {"images": pixels}, predictor.load(RED).astype(float).tolist()):
         _, content = post(address, f"{MODEL}:predict", {"instances": [instance]})
         assert content["predictions"] == [pytest.approx(red(predictor), rel=1e-6)]
 
@@ -135,6 +142,11 @@ def test_what_is_not_served_is_not_found(address, number):
         ({"instances": [[[[0.5] * 3] * 32] * 32]}, "[32, 32, 3]"),
         ({"instances": [[[[256] * 3] * 32] * 32]}, "[32, 32, 3]"),
         ({"instances": [[[[10**40] * 3] * 32] * 32]}, "[32, 32, 3]"),
+        ({"instances": [[[[True] * 3] * 32] * 32]}, "[32, 32, 3]"),
+        ({"instances": [[[[math.nan, 10**400, 0]] * 32] * 32]}, "[32, 32, 3]"),
+        ({"instances": [[[[0, {}, []]] * 32] * 32]}, "[32, 32, 3]"),
+        # NumPy would make 1.6 TB of it.
+        ({"instances": [["x" * 2_000_000] + ["x"] * 200_000]}, "[32, 32, 3]"),
         ({"instances": [{"b64": "%%%"}]}, "base64"),
         ({"instances": [{"b64": 7}]}, "base64"),
         ({"inputs": {"other": [B64]}}, "images"),

@@ -103,7 +103,7 @@ def class_index(model: Predictor, key: str) -> int | None:
     raise RequestError(400, f"{key}: there is no class {word[:100]!r}; /labels lists them")
 
 
-def predict(service: Service, upload: Upload) -> Prediction:
+def predict(service: Service, model: Predictor, upload: Upload) -> Prediction:
     """Says what is on a picture, counts it, and keeps it where it is to be kept.
 
     Raises:
@@ -113,7 +113,7 @@ def predict(service: Service, upload: Upload) -> Prediction:
     if upload.fault:
         raise upload.fault
     try:
-        prediction = service.slot.predict(upload.data)
+        prediction = service.slot.predict(model, upload.data)
     except ImageError as fault:
         service.metrics.rejected(fault.kind)
         raise problems.of_picture(fault) from None
@@ -133,15 +133,14 @@ def note(service: Service, prediction: Prediction, environ: dict[str, Any]) -> N
     environ["imageloom.label"] = prediction.name
 
 
-def answer(service: Service, upload: Upload, wish: Wish) -> dict[str, Any]:
+def answer(service: Service, model: Predictor, upload: Upload, wish: Wish) -> dict[str, Any]:
     """All that is said of a picture.
 
     Raises:
         RequestError: Nothing can be said.
     """
-    prediction = predict(service, upload)
+    prediction = predict(service, model, upload)
     content = prediction.to_dict(wish.top_k)
-    model = prediction.predictor
     if wish.expected is not None:
         content["expected"] = agreement(prediction, wish.expected)
     if wish.heatmap or wish.preview:
@@ -168,18 +167,16 @@ def agreement(prediction: Prediction, index: int) -> dict[str, Any]:
     }
 
 
-def each(service: Service, uploads: Iterable[Upload], wish: Wish) -> list[Outcome]:
+def each(service: Service, model: Predictor, uploads: Iterable[Upload], wish: Wish) -> list[Outcome]:
     """Name and answer of each of several pictures; those that cannot be used do not keep the others from it.
 
     Raises:
         RequestError: 503, there was no time for all of them.
     """
     outcomes: list[Outcome] = []
-    for number, upload in enumerate(uploads):
-        if number:
-            service.door.count(1)
+    for upload in service.door.counted(uploads):
         try:
-            outcomes.append((upload.name, answer(service, upload, wish)))
+            outcomes.append((upload.name, answer(service, model, upload, wish)))
         except RequestError as fault:
             if fault.status_code == 503:
                 raise

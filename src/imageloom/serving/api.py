@@ -25,14 +25,15 @@ def add(app: Bottle, service: Service) -> None:
 def _add_predict(app: Bottle, service: Service) -> None:
     @app.post("/predict")
     def predict() -> bytes:
-        wish = answers.wish(service.slot.current)
+        model = service.slot.current
+        wish = answers.wish(model)
         inputs.check_deadline(service.gate.deadline(request.environ))
         uploads = inputs.uploads(service.remote, service.settings.max_bytes)
         started = time.perf_counter()
         if len(uploads) == 1:
-            content = answers.answer(service, uploads[0], wish)
+            content = answers.answer(service, model, uploads[0], wish)
         else:
-            outcomes = answers.each(service, uploads, wish)
+            outcomes = answers.each(service, model, uploads, wish)
             several = [
                 {"file": name, "error": problems.content(told.status_code, told.detail)}
                 if isinstance(told, RequestError)
@@ -79,7 +80,7 @@ def _add_correct(app: Bottle, service: Service) -> None:
             label = model.names[index]
         inputs.check_deadline(service.gate.deadline(request.environ))
         upload = inputs.one_upload(service.remote, service.settings.max_bytes)
-        prediction = answers.predict(service, upload)
+        prediction = answers.predict(service, model, upload)
         try:
             digest = service.inbox.put(upload.data, prediction, CORRECTION, label)
         except FullError as fault:

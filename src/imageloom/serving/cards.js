@@ -18,11 +18,7 @@ export function newCard(picture) {
   const card = document.getElementById("card").content.cloneNode(true).querySelector(".card");
   const image = card.querySelector("img");
   image.alt = `Preview of ${picture.name}`;
-  if (picture.file) {
-    // Some pictures that the server reads, such as TIFF, are ones that the browser cannot show.
-    image.onerror = () => replaceByText(image);
-    showBlob(image, picture.file);
-  }
+  if (picture.file) showBlob(image, picture.file);
   const caption = card.querySelector(".file");
   caption.textContent = caption.title = picture.name;
   card.querySelector(".why").ariaLabel = `Why? ${picture.name}`;
@@ -187,6 +183,11 @@ function say(card, text) {
 function showBlob(image, blob) {
   const address = URL.createObjectURL(blob);
   image.onload = () => URL.revokeObjectURL(address);
+  // Some pictures that the server reads, such as TIFF, are ones that the browser cannot show.
+  image.onerror = () => {
+    URL.revokeObjectURL(address);
+    replaceByText(image);
+  };
   image.src = address;
 }
 

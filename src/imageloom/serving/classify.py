@@ -28,11 +28,11 @@ def add(app: Bottle, service: Service) -> None:
     @app.post("/classify")
     def classify() -> bytes:
         inputs.check_deadline(service.gate.deadline(request.environ))
-        file = _file(service.settings.max_bytes)
+        file, model = _file(service.settings.max_bytes), service.slot.current
         if zips.is_zip(file.data):
-            outcomes = answers.each(service, inputs.zip_uploads(file.data, service.settings.max_bytes), _WISH)
+            outcomes = answers.each(service, model, inputs.zip_uploads(file.data, service.settings.max_bytes), _WISH)
             return answers.send(dict(zip(_names(outcomes), map(_entry, (told for _, told in outcomes)), strict=True)))
-        answer = answers.answer(service, Upload(file.name, file.data), _WISH)
+        answer = answers.answer(service, model, Upload(file.name, file.data), _WISH)
         return answers.send({file.name: _entry(answer)})
 
     @app.get("/classify-url")
@@ -41,7 +41,7 @@ def add(app: Bottle, service: Service) -> None:
             raise RequestError(400, "name the picture's address, /classify-url?url=https://...")
         inputs.check_deadline(service.gate.deadline(request.environ))
         upload = inputs.one_upload(service.remote, service.settings.max_bytes)
-        told = answers.answer(service, upload, Wish())
+        told = answers.answer(service, service.slot.current, upload, Wish())
         return answers.send({"predictions": [[one["label"], one["probability"]] for one in told["predictions"]]})
 
 

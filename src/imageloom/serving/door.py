@@ -1,7 +1,8 @@
 """Who is let in: names that we are asked for by, origins of pages, bearer tokens, and so many pictures a second."""
 
 import math
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from bottle import request
 
@@ -12,12 +13,14 @@ from imageloom.serving.settings import Settings
 from imageloom.serving.tokens import Tokens
 from imageloom.web.hosts import Hosts
 
-# What tells nothing about pictures or the model, and what a browser needs before it can ask for a token.
+# What a browser needs before it can ask for a token, and what tells no class: of the model its version and its sizes.
 OPEN = ("/", "/docs", "/openapi.json", "/healthz", "/readyz")
 OPEN_BELOW = "/static/"
 
 # Where pictures are looked at; nothing else costs much.
 COUNTED = ("/predict", "/heatmap", "/classify", "/corrections", "/v1/")
+
+Picture = TypeVar("Picture")
 
 
 class Door:
@@ -67,10 +70,12 @@ class Door:
                 seconds = str(math.ceil(wait))
                 raise RequestError(429, f"too many pictures at a time: ask again in {seconds} s", Retry_After=seconds)
 
-    def count(self, more: int) -> None:
-        """Counts the pictures of a request beyond the first, which delay the client's next requests."""
-        if self._rates and more > 0:
-            self._rates.take(_client(), more, must=True)
+    def counted(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        """The pictures of a request, each counted at its turn; all but the first delay the client's next requests."""
+        for number, picture in enumerate(pictures):
+            if self._rates and number:
+                self._rates.take(_client(), must=True)
+            yield picture
 
     def add_headers(self) -> None:
         """Adds to the answer what browsers need to know."""

@@ -55,9 +55,9 @@ class Plain:
 
     def _answer(self, environ: dict[str, Any]) -> tuple[bytes, str] | None:
         """The answer and how long it took; None where the application has to say what is wrong."""
-        stream, started = environ["wsgi.input"], time.perf_counter()
+        stream, slot, started = environ["wsgi.input"], self._service.slot, time.perf_counter()
         try:
-            prediction = self._service.slot.predict(stream.read(int(environ["CONTENT_LENGTH"])))
+            prediction = slot.predict(slot.current, stream.read(int(environ["CONTENT_LENGTH"])))
         except Exception:  # whatever it is, it comes again
             stream.seek(0)
             return None

@@ -23,24 +23,23 @@ class Rates:
         self._lock = threading.Lock()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # what is left, and when that was
 
-    def take(self, client: str, count: int = 1, must: bool = False) -> float:
-        """Counts pictures of a client.
+    def take(self, client: str, must: bool = False) -> float:
+        """Counts a picture of a client.
 
         Args:
             client: Its address.
-            count: How many there are.
-            must: Whether they are answered anyway; what is missing then delays the next ones.
+            must: Whether it is answered anyway; what is missing then delays the next ones.
 
         Returns:
-            0 where they may be answered, else the seconds until they may.
+            0 where it may be answered, else the seconds until it may.
         """
         key, now = _key(client), time.monotonic()
         with self._lock:
             left, since = self._buckets.pop(key, (self._burst, now))
             left = min(self._burst, left + (now - since) * self._rate)
-            wait = max(0.0, (min(count, self._burst) - left) / self._rate)
+            wait = max(0.0, (1 - left) / self._rate)
             if must or wait == 0:
-                left -= count
+                left -= 1
             self._buckets[key] = left, now
             if len(self._buckets) > _MAX_CLIENTS:
                 self._buckets.popitem(last=False)

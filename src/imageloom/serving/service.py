@@ -19,7 +19,7 @@ class Slot(Protocol):
 
     @property
     def current(self) -> Predictor:
-        """The model that answers now; a request takes it once."""
+        """The model that answers now; a request takes it once, so that one model gives the whole answer."""
 
     @property
     def version(self) -> str:
@@ -45,14 +45,14 @@ class Slot(Protocol):
     def fault(self) -> str:
         """Why the last newer model was refused; empty where it was not."""
 
-    def predict(self, data: bytes) -> Prediction:
-        """Says what is on a picture.
+    def predict(self, model: Predictor, data: bytes) -> Prediction:
+        """Says what is on a picture by a model that was `current`.
 
         Raises:
             ImageError: It is not a picture that can be used.
         """
 
-    def load(self, predictor: Predictor, data: bytes) -> np.ndarray:
+    def load(self, model: Predictor, data: bytes) -> np.ndarray:
         """Decodes a picture as a model takes it: uint8[S, S, 3] RGB.
 
         Raises:

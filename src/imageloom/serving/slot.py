@@ -86,17 +86,21 @@ class ModelSlot:
         """The MLflow run that the model was logged in, where it came from MLflow."""
         return self._served.run_id
 
-    def predict(self, data: bytes) -> Prediction:
-        """Says what is on a picture, or what was said before of the same bytes.
+    def predict(self, model: Predictor, data: bytes) -> Prediction:
+        """Says what is on a picture by a model that was `current`, or what that one said before of the same bytes.
 
         Raises:
             ImageError: It is not a picture that can be used.
         """
-        served = self._served
-        return served.answers.get(data, lambda: served.predictor.predict_pixels(self.load(served.predictor, data)))
 
-    def load(self, predictor: Predictor, data: bytes) -> np.ndarray:
-        """Decodes a picture as `predictor.load` does, very large ones one at a time so that memory stays bounded.
+        def look() -> Prediction:
+            return model.predict_pixels(self.load(model, data))
+
+        served = self._served
+        return served.answers.get(data, look) if served.predictor is model else look()
+
+    def load(self, model: Predictor, data: bytes) -> np.ndarray:
+        """Decodes a picture as `model.load` does, very large ones one at a time so that memory stays bounded.
 
         Returns:
             uint8[S, S, 3] RGB.
@@ -108,7 +112,7 @@ class ModelSlot:
         if held > MOST_PIXELS:
             raise ImageError(f"{held:,} pixels are more than the {MOST_PIXELS:,} that are decoded here", "bomb")
         with self._decoding if held > LARGE_PIXELS else contextlib.nullcontext():
-            return predictor.load(data)
+            return model.load(data)
 
     def make_ready(self, everywhere: Everywhere) -> None:
         """Makes the model ready in every thread that will answer, and from now on every newer one before it serves."""

@@ -6,6 +6,7 @@ pictures as they are cost; each signature takes either.
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from imageloom.serving.service import Service
 INPUT = "images"
 DEFAULT, BYTES, FEATURES = "serving_default", "serving_bytes", "features"
 _MAX_INSTANCES = 200
+_SHADES = frozenset(range(256))  # 5.0 is in it as well
 # Bottle takes a plain colon for an older way to write a wildcard.
 _NAME = "/v1/models/<name:re:[^/:]+>"
 _VERSION = f"{_NAME}/versions/<version:re:[^/:]+>"
@@ -75,23 +77,24 @@ def _add_calls(app: Bottle, service: Service) -> None:
         rows = "instances" in content
         if rows == ("inputs" in content):
             raise RequestError(400, "the request must have either instances or inputs")
-        values = [answer(_value(one)) for one in _listed(content["instances"] if rows else _column(content["inputs"]))]
+        instances = _listed(content["instances"] if rows else _column(content["inputs"]))
+        values = [answer(_value(one)) for one in service.door.counted(instances)]
         return answers.send({"predictions": values} if rows else {"outputs": _columns(values)})
 
     @app.post(f"{_NAME}<verb:re::classify>")
     @app.post(f"{_VERSION}<verb:re::classify>")
     def classify(name: str, verb: str, version: str | None = None) -> bytes:
-        _model(service, name, version)
+        model = _model(service, name, version)
         content = _request(service)
         context = content.get("context", {})
         result = []
-        for example in _listed(content.get("examples")):
+        for example in service.door.counted(_listed(content.get("examples"))):
             if not isinstance(example, dict) or not isinstance(context, dict):
                 raise RequestError(400, "examples and context must be objects of features")
             pictures = [value for value in {**context, **example}.values() if _is_encoded(value)]
             if len(pictures) != 1:
                 raise RequestError(400, f'each example needs one feature {{"b64": ...}}; found {len(pictures)}')
-            said = _predicted(service, pictures[0]).to_dict()["predictions"]
+            said = _predicted(service, model, pictures[0]).to_dict()["predictions"]
             result.append([[one["label"], one["probability"]] for one in said])
         return answers.send({"result": result})
 
@@ -130,7 +133,7 @@ def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> C
     def answer(value: Any) -> Outputs:
         inputs.check_deadline(service.gate.deadline(request.environ))
         if _is_encoded(value) and name != FEATURES:
-            return _numbers(_predicted(service, value).probabilities)
+            return _numbers(_predicted(service, model, value).probabilities)
         pixels = _pixels(service, model, value)
         if name == FEATURES:
             probabilities, features = model.run(pixels)
@@ -144,8 +147,8 @@ def _signature(service: Service, model: Predictor, content: dict[str, Any]) -> C
     return answer
 
 
-def _predicted(service: Service, value: dict[str, Any]) -> Prediction:
-    return answers.predict(service, inputs.Upload("", inputs.from_base64(value["b64"])))
+def _predicted(service: Service, model: Predictor, value: dict[str, Any]) -> Prediction:
+    return answers.predict(service, model, inputs.Upload("", inputs.from_base64(value["b64"])))
 
 
 def _pixels(service: Service, model: Predictor, value: Any) -> np.ndarray:
@@ -155,15 +158,26 @@ def _pixels(service: Service, model: Predictor, value: Any) -> np.ndarray:
             return service.slot.load(model, inputs.from_base64(value["b64"]))
         except ImageError as fault:
             raise problems.of_picture(fault) from None
-    try:
-        pixels = np.array(value)
-    except (ValueError, OverflowError):
-        pixels = np.array(None)
     shape = (model.size, model.size, 3)
-    numbers = pixels.dtype.kind in "iuf" and pixels.shape == shape
-    if not numbers or pixels.min() < 0 or pixels.max() > 255 or (pixels % 1).any():
+    pixels = _array(value, shape)
+    if pixels is None:
         raise RequestError(400, f"an instance must be {list(shape)} whole numbers from 0 to 255, or encoded")
-    return pixels.astype(np.uint8)
+    return pixels
+
+
+def _array(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """uint8 of a shape; None where the value is not lists of such lengths, of whole numbers from 0 to 255.
+
+    NumPy sees nothing else: it would give each of many texts as much memory as the longest takes.
+    """
+    parts = [value]
+    for length in shape:
+        if not all(isinstance(part, list) and len(part) == length for part in parts):
+            return None
+        parts = list(itertools.chain.from_iterable(parts))
+    if not {*map(type, parts)} <= {int, float} or not all(map(_SHADES.__contains__, parts)):
+        return None
+    return np.array(parts, np.uint8).reshape(shape)
 
 
 def _listed(values: Any) -> list[Any]:
