@@ -199,6 +199,35 @@ def test_access_log_that_cannot_be_written_is_an_error(exported_model, tmp_path)
     assert (run.returncode, "check --access-log" in run.stderr) == (2, True)
 
 
+def lines_of(log: Path) -> list[dict]:
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("harm", ["folder is gone", "folder is a file", "file is a folder"])
+def test_access_log_that_cannot_be_opened_again_spoils_no_answer(serving, exported_model, tmp_path, harm):
+    folder, log = tmp_path / "logs", tmp_path / "logs" / "access.jsonl"
+    folder.mkdir()
+    with serving(exported_model, "--access-log", str(log)) as (address, server):
+        assert ask(address, "/labels")[0].status == 200
+        folder.rename(tmp_path / "before")
+        if harm == "folder is a file":
+            folder.write_bytes(b"")
+        elif harm == "file is a folder":
+            log.mkdir(parents=True)
+        for _ in range(2):
+            assert ask(address, "/predict", RED)[0].status == 200
+            assert ask(address, "/healthz")[0].status == 200
+        if folder.exists():
+            folder.rename(tmp_path / "meanwhile")
+        folder.mkdir()
+        assert ask(address, "/readyz")[0].status == 200
+        server.send_signal(signal.SIGTERM)
+        errors = server.communicate(timeout=60)[1]
+    assert [line["path"] for line in lines_of(tmp_path / "before" / "access.jsonl")] == ["/labels"]
+    assert [line["path"] for line in lines_of(log)] == ["/readyz"]
+    assert (errors.count("\n"), errors.startswith(f"warning: cannot write {log}: ")) == (1, True), errors
+
+
 def metrics(address: str) -> dict[str, float]:
     reply, body = ask(address, "/metrics")
     assert reply.headers["Content-Type"].startswith("text/plain")

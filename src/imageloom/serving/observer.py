@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from imageloom import console
 from imageloom.errors import ImageloomError
 from imageloom.serving.service import Service
 
@@ -63,6 +64,26 @@ class Observer:
         self._metrics.answered("other", "refused", status, 0.0)
 
 
+class _File(logging.handlers.WatchedFileHandler):
+    """Appends to a file. While it cannot be written, its lines are lost, which is told once, and nothing else is."""
+
+    _fault = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line."""
+        fault = ""
+        try:
+            self.reopenIfNeeded()
+            self.stream = self.stream or self._open()  # there is none where it could not be opened before
+            self.stream.write(record.getMessage() + self.terminator)
+            self.flush()
+        except (OSError, ValueError) as lost:  # ValueError: it was closed, and its last lines did not fit on the disk
+            fault = getattr(lost, "strerror", None) or str(lost)
+        told, self._fault = self._fault, fault
+        if fault and not told:
+            console.warn(f"cannot write {self.baseFilename}: {fault}; requests are answered without a line in it")
+
+
 def open_log(where: str | None) -> logging.Logger | None:
     """The access log: a file, which may be renamed by what rotates logs, or `-` for standard output.
 
@@ -72,11 +93,7 @@ def open_log(where: str | None) -> logging.Logger | None:
     if where is None:
         return None
     try:
-        handler = (
-            logging.StreamHandler(sys.stdout)
-            if where == "-"
-            else logging.handlers.WatchedFileHandler(where, encoding="utf-8")
-        )
+        handler = logging.StreamHandler(sys.stdout) if where == "-" else _File(where, encoding="utf-8")
     except OSError as fault:
         raise ImageloomError(f"cannot write {where}: {fault.strerror}", "check --access-log") from None
     log = logging.Logger("imageloom.access")
