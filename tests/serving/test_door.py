@@ -228,6 +228,40 @@ def test_access_log_that_cannot_be_opened_again_spoils_no_answer(serving, export
     assert (errors.count("\n"), errors.startswith(f"warning: cannot write {log}: ")) == (1, True), errors
 
 
+IMPATIENT = "from imageloom.serving import channel; channel.SECONDS_TO_RECEIVE = 0.2"
+
+AGENT = b"Host: localhost\r\nUser-Agent: me\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "method", "path", "status"),
+    [
+        (b"hello\r\n\r\n", "", "", 400),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", "", "", 400),
+        (b"POST /%e7%ba%a2 HTTP/1.1\r\nUser-Agent: me\r\n\r\n", "POST", "/红", 400),
+        (b"POST /predict?a=secret HTTP/1.1\r\n" + AGENT + b"Content-Length: 99999999\r\n\r\n", "POST", "/predict", 413),
+        (b"POST /predict HTTP/1.1\r\n" + AGENT + b"Content-Length: 9\r\n\r\nabc", "POST", "/predict", 408),
+        (b"POST /predict HTTP/1.1\r\n" + AGENT, "", "", 408),
+        (b"POST /predict HTTP/1.1\r\nA: " + 40_000 * b"a", "", "", 431),
+        (b"GET /labels HTTP/1.1\r\n" + AGENT + b"\r\n", "GET", "/labels", 503),
+    ],
+)  # fmt: skip
+def test_who_is_refused_has_a_line_in_the_access_log(serving, exported_model, tmp_path, said, method, path, status):
+    log = tmp_path / "access.jsonl"
+    options = ("--deadline", "1e-9") if status == 503 else ()
+    with serving(exported_model, "--access-log", str(log), *options, before=IMPATIENT) as (address, _):
+        where = urlsplit(address)
+        with socket.create_connection((where.hostname, where.port), timeout=60) as client:
+            client.sendall(said)
+            assert int(client.recv(65_536).split()[1]) == status
+    [line] = lines_of(log)
+    assert (line["method"], line["path"], line["status"], line["client"]) == (method, path, status, "127.0.0.1")
+    assert (line["agent"], "secret" in str(line)) == ("me" if method else "", False)
+    assert line["received"] == (3 if b"abc" in said else 0)
+    assert line["sent"] > 50
+    assert 0 <= line["milliseconds"] < 60_000
+
+
 def metrics(address: str) -> dict[str, float]:
     reply, body = ask(address, "/metrics")
     assert reply.headers["Content-Type"].startswith("text/plain")
