@@ -262,6 +262,24 @@ def test_who_is_refused_has_a_line_in_the_access_log(serving, exported_model, tm
     assert 0 <= line["milliseconds"] < 60_000
 
 
+@pytest.mark.parametrize(("proxy", "believed"), [("127.0.0.1", True), ("127.0.0.2", False), (None, False)])
+def test_x_forwarded_for_is_believed_from_the_proxy_alone(serving, exported_model, tmp_path, proxy, believed):
+    log = tmp_path / "access.jsonl"
+    options = ("--trusted-proxy", proxy) if proxy else ()
+    with serving(exported_model, "--rate", "0.01", "--access-log", str(log), *options) as (address, _):
+
+        def status(client: str, length: str = str(len(RED))) -> int:
+            return ask(address, "/predict", RED, X_Forwarded_For=client, Content_Length=length)[0].status
+
+        statuses = [status(f"203.0.113.7, 192.0.2.{number}") for number in (1, 2, 1)]  # the first is what a client says
+        assert statuses == ([200, 200, 429] if believed else [200, 429, 429])
+        assert status("2001:db8::1") == (200 if believed else 429)
+        assert status("192.0.2.3", "9" * 12) == 413
+        assert status('"', "9" * 12) == 413
+    told = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1", "192.0.2.3", "127.0.0.1"]
+    assert [line["client"] for line in lines_of(log)] == (told if believed else 6 * ["127.0.0.1"])
+
+
 def metrics(address: str) -> dict[str, float]:
     reply, body = ask(address, "/metrics")
     assert reply.headers["Content-Type"].startswith("text/plain")
