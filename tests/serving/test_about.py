@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_serve_http import ask
+from test_slot import renamed
 
 from imageloom.serving.about import About, folder_digest
 from imageloom.serving.slot import ModelSlot
@@ -89,6 +90,19 @@ def test_commit_that_does_not_hold_the_model_is_not_told(project):
 def test_damaged_lock_tells_nothing(project, lock):
     (project / "dvc.lock").write_text(lock, encoding="utf-8")
     assert told(project)["revision"] is None
+
+
+def test_what_the_project_says_is_read_once_for_each_version(project):
+    slot = ModelSlot(str(project / "models" / "export"))
+    about = About(slot, "imageloom")
+    before = about.content()
+    shutil.rmtree(project / ".git")
+    shutil.rmtree(project / "reports")
+    (project / "dvc.lock").unlink()
+    assert about.content() == before
+    renamed(project / "models" / "export", "0123456789ab")
+    assert slot.reload(), slot.fault
+    assert about.content()["revision"] is None
 
 
 def test_server_tells_it(address, exported_model):

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 from http.client import HTTPResponse
 from pathlib import Path
@@ -258,13 +259,53 @@ def test_zip_bomb_costs_no_more_than_is_allowed():
     assert all(isinstance(content, zips.ZipError) for content in told)
 
 
-def test_zip_file_that_lies_about_a_size_is_not_believed():
-    data = bytearray(zipped(("a.png", bytes(100_000))))
+TEN = [(f"{number}.png", RED) for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (zipped(*TEN, method=zipfile.ZIP_BZIP2), "deflate"),
+        (zipped(*TEN).replace(b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"), "encrypted"),
+        (zipped(*TEN, method=zipfile.ZIP_STORED).replace(RED[-12:], bytes(12)), "damaged"),
+    ],
+)
+def test_small_members_that_are_not_taken_count_as_small(data, why):
+    """Ten of the largest would be more than all may be."""
+    told = [str(content) for _, content in zips.members(data, 32 * 2**20)]
+    assert [why in one for one in told] == 10 * [True], told
+
+
+def as_zip64(data: bytes) -> bytes:
+    """A zip file whose list is told of in a ZIP64 record; the plain one says that there is nothing."""
+    count, length, start = struct.unpack("<10xHLL2x", data[-22:])
+    record = struct.pack("<4sQHHLLQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, length, start)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(data) - 22, 1)
+    return data[:-22] + record + locator + b"PK\5\6" + bytes(18)
+
+
+@pytest.mark.parametrize("comment", [b"", b"a word"])
+def test_list_that_zip64_tells_of_is_not_read(comment):
+    data = as_zip64(zipped(*((f"{number}.png", b"") for number in range(1000))))
+    data = data[:-2] + struct.pack("<H", len(comment)) + comment
+    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == 1000
+    with pytest.raises(zips.ZipError, match="ZIP64"):
+        list(zips.members(data, 2**20))
+
+
+@pytest.mark.parametrize(
+    ("stated", "most", "why"),
+    [(0, 200_000, "damaged"), (10, 200_000, "damaged"), (2**32 - 2, 5_000_000, "larger than the 1,000,000 bytes")],
+)
+def test_zip_file_that_lies_about_a_size_is_not_believed(stated, most, why):
+    data = bytearray(zipped(("a.png", bytes(20_000_000))))
     where = data.rindex(b"PK\1\2")
-    data[where + 24 : where + 28] = struct.pack("<L", 10)
-    ((_, content),) = zips.members(bytes(data), 1000)
-    assert isinstance(content, zips.ZipError | bytes)
-    assert isinstance(content, zips.ZipError) or len(content) <= 1000
+    data[where + 24 : where + 28] = struct.pack("<L", stated)
+    tracemalloc.start()
+    ((_, content),) = zips.members(bytes(data), 1_000_000)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (isinstance(content, zips.ZipError), why in str(content), taken < most) == (True, True, True), taken
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -27,9 +27,10 @@ class App:
 
     def __init__(self) -> None:
         self.begun, self.let = threading.Semaphore(0), threading.Event()
+        self.told: list[tuple[int, str]] = []
 
-    def refused(self, status: int) -> None:
-        """Nobody counts."""
+    def refused(self, status: int, size: int, environ: dict) -> None:
+        self.told.append((status, environ["PATH_INFO"]))
 
     def __call__(self, environ: dict, start: Callable) -> list[bytes]:
         environ["wsgi.input"].read(5)
@@ -187,6 +188,7 @@ def test_who_finds_the_queue_full_is_told_by_the_thread_that_reads_however_busy_
     client.settimeout(PATIENCE)
     running.app.let.set()
     assert b'"status": 503' in answer(client)
+    assert running.app.told[:1] == [(503, "/x")]
     running.server._gate.capacity = WAITING
     client.sendall(ASK % b"x")
     assert answer(client) == b"xxx"

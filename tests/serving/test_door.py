@@ -217,6 +217,87 @@ def test_access_log_that_cannot_be_written_is_an_error(exported_model, tmp_path)
     assert (run.returncode, "check --access-log" in run.stderr) == (2, True)
 
 
+def lines_of(log: Path) -> list[dict]:
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("harm", ["folder is gone", "folder is a file", "file is a folder"])
+def test_access_log_that_cannot_be_opened_again_spoils_no_answer(serving, exported_model, tmp_path, harm):
+    folder, log = tmp_path / "logs", tmp_path / "logs" / "access.jsonl"
+    folder.mkdir()
+    with serving(exported_model, "--access-log", str(log)) as (address, server):
+        assert ask(address, "/labels")[0].status == 200
+        folder.rename(tmp_path / "before")
+        if harm == "folder is a file":
+            folder.write_bytes(b"")
+        elif harm == "file is a folder":
+            log.mkdir(parents=True)
+        for _ in range(2):
+            assert ask(address, "/predict", RED)[0].status == 200
+            assert ask(address, "/healthz")[0].status == 200
+        if folder.exists():
+            folder.rename(tmp_path / "meanwhile")
+        folder.mkdir()
+        assert ask(address, "/readyz")[0].status == 200
+        server.send_signal(signal.SIGTERM)
+        errors = server.communicate(timeout=60)[1]
+    assert [line["path"] for line in lines_of(tmp_path / "before" / "access.jsonl")] == ["/labels"]
+    assert [line["path"] for line in lines_of(log)] == ["/readyz"]
+    assert (errors.count("\n"), errors.startswith(f"warning: cannot write {log}: ")) == (1, True), errors
+
+
+IMPATIENT = "from imageloom.serving import channel; channel.SECONDS_TO_RECEIVE = 0.2"
+
+AGENT = b"Host: localhost\r\nUser-Agent: me\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "method", "path", "status"),
+    [
+        (b"hello\r\n\r\n", "", "", 400),
+        (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", "", "", 400),
+        (b"POST /%e7%ba%a2 HTTP/1.1\r\nUser-Agent: me\r\n\r\n", "POST", "/红", 400),
+        (b"POST /predict?a=secret HTTP/1.1\r\n" + AGENT + b"Content-Length: 99999999\r\n\r\n", "POST", "/predict", 413),
+        (b"POST /predict HTTP/1.1\r\n" + AGENT + b"Content-Length: 9\r\n\r\nabc", "POST", "/predict", 408),
+        (b"POST /predict HTTP/1.1\r\n" + AGENT, "", "", 408),
+        (b"POST /predict HTTP/1.1\r\nA: " + 40_000 * b"a", "", "", 431),
+        (b"GET /labels HTTP/1.1\r\n" + AGENT + b"\r\n", "GET", "/labels", 503),
+    ],
+)  # fmt: skip
+def test_who_is_refused_has_a_line_in_the_access_log(serving, exported_model, tmp_path, said, method, path, status):
+    log = tmp_path / "access.jsonl"
+    options = ("--deadline", "1e-9") if status == 503 else ()
+    with serving(exported_model, "--access-log", str(log), *options, before=IMPATIENT) as (address, _):
+        where = urlsplit(address)
+        with socket.create_connection((where.hostname, where.port), timeout=60) as client:
+            client.sendall(said)
+            assert int(client.recv(65_536).split()[1]) == status
+    [line] = lines_of(log)
+    assert (line["method"], line["path"], line["status"], line["client"]) == (method, path, status, "127.0.0.1")
+    assert (line["agent"], "secret" in str(line)) == ("me" if method else "", False)
+    assert line["received"] == (3 if b"abc" in said else 0)
+    assert line["sent"] > 50
+    assert 0 <= line["milliseconds"] < 60_000
+
+
+@pytest.mark.parametrize(("proxy", "believed"), [("127.0.0.1", True), ("127.0.0.2", False), (None, False)])
+def test_x_forwarded_for_is_believed_from_the_proxy_alone(serving, exported_model, tmp_path, proxy, believed):
+    log = tmp_path / "access.jsonl"
+    options = ("--trusted-proxy", proxy) if proxy else ()
+    with serving(exported_model, "--rate", "0.01", "--access-log", str(log), *options) as (address, _):
+
+        def status(client: str, length: str = str(len(RED))) -> int:
+            return ask(address, "/predict", RED, X_Forwarded_For=client, Content_Length=length)[0].status
+
+        statuses = [status(f"203.0.113.7, 192.0.2.{number}") for number in (1, 2, 1)]  # the first is what a client says
+        assert statuses == ([200, 200, 429] if believed else [200, 429, 429])
+        assert status("2001:db8::1") == (200 if believed else 429)
+        assert status("192.0.2.3", "9" * 12) == 413
+        assert status('"', "9" * 12) == 413
+    told = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1", "192.0.2.3", "127.0.0.1"]
+    assert [line["client"] for line in lines_of(log)] == (told if believed else 6 * ["127.0.0.1"])
+
+
 def metrics(address: str) -> dict[str, float]:
     reply, body = ask(address, "/metrics")
     assert reply.headers["Content-Type"].startswith("text/plain")

@@ -11,6 +11,7 @@ from test_serve_http import RED, ask, encoded, form
 from test_tensorflow_serving import B64, MODEL
 from tools import python_with
 
+from imageloom import files
 from imageloom.serving import api, classify, page, tensorflow_serving
 from imageloom.serving.door import Door
 from imageloom.serving.gate import Gate
@@ -38,10 +39,17 @@ def description(address) -> dict:
     return json.loads(ask(address, "/openapi.json")[1])
 
 
+def served(model: Path) -> tuple[Bottle, Service]:
+    """An application without routes, and what they share."""
+    settings = Settings()
+    return Bottle(), Service(
+        ModelSlot(str(model)), Gate(1), settings, Door(settings), Remote(settings), Metrics(), None
+    )
+
+
 def routes(model: Path) -> set[tuple[str, str]]:
     """What the application answers, as the description would write it."""
-    settings, app = Settings(), Bottle()
-    service = Service(ModelSlot(str(model)), Gate(1), settings, Door(settings), Remote(settings), Metrics(), None)
+    app, service = served(model)
     for module in (api, classify, tensorflow_serving, page):
         module.add(app, service)
     return {(route.method, described(route.rule)) for route in app.routes}
@@ -115,6 +123,30 @@ def test_description_knows_the_model(description):
     parameters = description["components"]["parameters"]
     assert parameters["top_k"]["schema"]["maximum"] == 3
     assert parameters["expected"]["schema"]["enum"] == ["red", "green", "blue", "红"]
+
+
+def test_description_is_made_once_for_each_model(export_copy):
+    app, service = served(export_copy)
+    page.add(app, service)
+
+    def answer(path: str) -> bytes:
+        [body] = app({"PATH_INFO": path, "REQUEST_METHOD": "GET"}, lambda status, headers, fault=None: None)
+        return body
+
+    for path in ("/openapi.json", "/docs"):
+        assert answer(path) is answer(path)
+    before = answer("/openapi.json")
+    (export_copy / "labels.txt").write_text("one\ntwo\nthree\n", encoding="utf-8")
+    card = json.loads((export_copy / "model.json").read_text(encoding="utf-8"))
+    for one, label in zip(card["classes"], ("one", "two", "three"), strict=True):
+        one["label"] = label
+    card["files"]["labels.txt"] = files.sha256(export_copy / "labels.txt")
+    (export_copy / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    assert answer("/openapi.json") is before
+    assert service.slot.reload(), service.slot.fault
+    told = json.loads(answer("/openapi.json"))
+    assert told["components"]["parameters"]["expected"]["schema"]["enum"][-3:] == ["one", "two", "three"]
+    assert b"three" in answer("/docs")
 
 
 def run_schemathesis(address: str, tmp_path: Path, *options: str) -> subprocess.CompletedProcess:

@@ -48,8 +48,10 @@ def version(address: str) -> str:
 
 
 @pytest.mark.alone
-def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported_model):
-    with serving(exported_model, "--threads", "1", "--queue", "2", "--cache", "0") as (address, _):
+def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported_model, tmp_path):
+    log = tmp_path / "access.jsonl"
+    options = ("--threads", "1", "--queue", "2", "--cache", "0", "--access-log", str(log))
+    with serving(exported_model, *options) as (address, _):
 
         def post() -> tuple[float, int, str | None]:
             started = time.monotonic()
@@ -87,6 +89,7 @@ def test_overload_is_refused_at_once_and_leaves_the_rest_alone(serving, exported
         assert ask(address, "/readyz")[0].status == 200
         counts = ask(address, "/metrics")[1].decode()
         assert re.search(rf'imageloom_requests_total{{[^}}]*status="503"}} {len(refused)}\.0', counts)
+    assert log.read_text(encoding="utf-8").count('"path": "/predict", "status": 503') == len(refused)
 
 
 def test_request_that_waited_too_long_is_not_begun(serving, exported_model):

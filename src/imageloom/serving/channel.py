@@ -12,6 +12,7 @@ from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.proxy_headers import parse_proxy_headers
 from waitress.receiver import ChunkedReceiver
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
@@ -184,7 +185,27 @@ class _Refusal(ErrorTask):
             self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
-        self.channel.refused(fault.code)
+        self.channel.refused(fault.code, len(body), self._environment())
+
+    def _environment(self) -> dict[str, Any]:
+        """What is known of the request, as far as it was read, in the words in which the application is told it."""
+        request, adj, headers = self.request, self.channel.adj, self.request.headers
+        environ = {
+            "REMOTE_ADDR": self.channel.addr[0],
+            "REQUEST_METHOD": "",
+            "PATH_INFO": "",
+            "CONTENT_LENGTH": request.body_bytes_received,
+            "HTTP_USER_AGENT": headers.get("USER_AGENT", ""),
+            "HTTP_X_FORWARDED_FOR": headers.get("X_FORWARDED_FOR", ""),
+            "imageloom.arrived": request.arrived,
+        }
+        if request.headers_finished:  # else waitress has made some up
+            environ["REQUEST_METHOD"] = getattr(request, "command", "")
+            environ["PATH_INFO"] = getattr(request, "path", "").encode("latin-1").decode("utf-8", "replace")
+        if adj.trusted_proxy in (environ["REMOTE_ADDR"], "*"):
+            with contextlib.suppress(Exception):  # of what is malformed; then it is the proxy that asks
+                parse_proxy_headers(environ, adj.trusted_proxy_count, adj.trusted_proxy_headers)
+        return environ
 
     def build_response_header(self) -> bytes:
         return _with_security(super().build_response_header())
@@ -223,17 +244,18 @@ class Channel(HTTPChannel):
     gate: Gate
     request: Request | None
     will_close: bool
-    refused: Callable[[int], None]
+    refused: Callable[[int, int, dict[str, Any]], None]
     has_ended = False
     _is_refused = False
 
     @classmethod
-    def bind(cls, gate: Gate, refused: Callable[[int], None]) -> type["Channel"]:
+    def bind(cls, gate: Gate, refused: Callable[[int, int, dict[str, Any]], None]) -> type["Channel"]:
         """A class of connections behind a gate.
 
         Args:
             gate: The gate.
-            refused: Called with the status of each answer that was given without the application.
+            refused: Called with the status of each answer that was given without the application, the length of its
+                body, and what is known of the request.
         """
         return type("BoundChannel", (cls,), {"gate": gate, "refused": staticmethod(refused)})
 

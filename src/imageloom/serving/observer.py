@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from imageloom import console
 from imageloom.errors import ImageloomError
 from imageloom.serving.service import Service
 
@@ -58,9 +59,38 @@ class Observer:
             self._log.info(_line(environ, status, size, seconds))
         return answer
 
-    def refused(self, status: int) -> None:
-        """Counts a request that was turned away before the application saw it."""
+    def refused(self, status: int, size: int, environ: dict[str, Any]) -> None:
+        """Counts, and writes down, a request that was turned away before the application saw it.
+
+        Args:
+            status: Of the answer.
+            size: How many bytes of a body it had.
+            environ: What is known of the request.
+        """
         self._metrics.answered("other", "refused", status, 0.0)
+        if self._log:
+            arrived = environ["imageloom.arrived"]
+            self._log.info(_line(environ, status, size, time.monotonic() - arrived if arrived else 0.0))
+
+
+class _File(logging.handlers.WatchedFileHandler):
+    """Appends to a file. While it cannot be written, its lines are lost, which is told once, and nothing else is."""
+
+    _fault = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line."""
+        fault = ""
+        try:
+            self.reopenIfNeeded()
+            self.stream = self.stream or self._open()  # there is none where it could not be opened before
+            self.stream.write(record.getMessage() + self.terminator)
+            self.flush()
+        except (OSError, ValueError) as lost:  # ValueError: it was closed, and its last lines did not fit on the disk
+            fault = getattr(lost, "strerror", None) or str(lost)
+        told, self._fault = self._fault, fault
+        if fault and not told:
+            console.warn(f"cannot write {self.baseFilename}: {fault}; requests are answered without a line in it")
 
 
 def open_log(where: str | None) -> logging.Logger | None:
@@ -72,11 +102,7 @@ def open_log(where: str | None) -> logging.Logger | None:
     if where is None:
         return None
     try:
-        handler = (
-            logging.StreamHandler(sys.stdout)
-            if where == "-"
-            else logging.handlers.WatchedFileHandler(where, encoding="utf-8")
-        )
+        handler = logging.StreamHandler(sys.stdout) if where == "-" else _File(where, encoding="utf-8")
     except OSError as fault:
         raise ImageloomError(f"cannot write {where}: {fault.strerror}", "check --access-log") from None
     log = logging.Logger("imageloom.access")

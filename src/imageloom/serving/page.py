@@ -1,12 +1,13 @@
 """What people see: the page to drop pictures on, and the page that tells about the interface."""
 
+import functools
 import html
 from importlib import resources
 from typing import Any
 
 from bottle import Bottle, response
 
-from imageloom.serving import answers, docs
+from imageloom.serving import answers, docs, problems
 from imageloom.serving.problems import RequestError
 from imageloom.serving.service import Service
 
@@ -42,13 +43,20 @@ def add(app: Bottle, service: Service) -> None:
             raise RequestError(404, f"no /static/{name}")
         return _sent(static[name], STATIC[name])
 
+    @functools.lru_cache(maxsize=1)
+    def description(reloads: int) -> tuple[bytes, bytes]:
+        """For programs and for people; made once for each model, since it takes long: `reloads` tells when."""
+        content = docs.description(service)
+        return problems.encoded(content), docs.page(content).encode()
+
     @app.get("/openapi.json")
-    def description() -> bytes:
-        return answers.send(docs.description(service))
+    def for_programs() -> bytes:
+        response.headers.update(answers.HEADERS)
+        return description(service.slot.reloads)[0]
 
     @app.get("/docs")
-    def readable() -> bytes:
-        return _sent(docs.page(docs.description(service)).encode(), _HTML)
+    def for_people() -> bytes:
+        return _sent(description(service.slot.reloads)[1], _HTML)
 
 
 def _sent(content: bytes, kind: str) -> bytes:

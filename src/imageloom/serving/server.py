@@ -38,7 +38,7 @@ class Server:
     """waitress behind a gate, on sockets that listen already.
 
     Args:
-        app: The application, whose `refused(status)` is told of answers that were given without it.
+        app: The application, whose `refused` is told of answers that were given without it.
         gate: Where requests go.
         sockets: What it listens on.
         max_bytes: A body above this is refused before it is read.

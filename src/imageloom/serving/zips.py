@@ -21,6 +21,7 @@ _MAX_LISTING = 400 * MAX_MEMBERS  # bytes: 46 for each member, and its name
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 _END = struct.Struct("<4s4H2LH")  # APPNOTE.TXT 4.3.16, end of central directory record
+_LOCATOR_BYTES = 20  # 4.3.15, Zip64 end of central directory locator, which stands before it
 _ENCRYPTED = 0x1
 
 
@@ -52,9 +53,9 @@ def members(data: bytes, max_bytes: int) -> Iterator[tuple[str, bytes | ZipError
         raise ZipError(f"the zip file is damaged: {fault}") from None
     left = MAX_TOTAL
     for info in (info for info in archive.infolist() if _is_picture(info)):
-        content = _content(archive, info, min(max_bytes, left))
-        left -= len(content) if isinstance(content, bytes) else min(max_bytes, left)
-        yield info.filename, content
+        limit = min(max_bytes, left)
+        yield info.filename, _content(archive, info, limit)
+        left -= min(limit, info.file_size)  # `_content` unfolds no more
         if left <= 0:
             raise ZipError(f"the zip file unfolds to more than the {MAX_TOTAL:,} bytes allowed")
 
@@ -66,6 +67,8 @@ def _check_listing(data: bytes) -> None:
         where = data.rfind(b"PK\5\6", max(0, len(data) - _END.size - 0xFFFF))
     if where < 0 or where + _END.size > len(data):
         raise ZipError("the zip file is cut short")
+    if data[max(0, where - _LOCATOR_BYTES) : where].startswith(b"PK\6\7"):  # to another list of any length
+        raise ZipError("the zip file is a ZIP64 one, which nothing of this size needs")
     _, _, _, _, count, length, _, _ = _END.unpack_from(data, where)
     if count > MAX_MEMBERS or length > _MAX_LISTING:
         raise ZipError(f"the zip file lists more than the {MAX_MEMBERS} members allowed")
@@ -78,14 +81,14 @@ def _is_picture(info: zipfile.ZipInfo) -> bool:
 
 
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes | ZipError:
-    """Never more than `limit`, whatever the listing says of the size."""
+    """Never more than `limit`, nor unfolds more than the listing says, whatever is there."""
     if info.flag_bits & _ENCRYPTED:
         return ZipError("encrypted")
     if info.compress_type not in _METHODS:
         return ZipError("compressed in a way that is not taken: use deflate, as every program does")
     try:
         with archive.open(info) as member:
-            content = member.read(limit + 1)
+            content = member.read(min(limit, info.file_size) + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, struct.error) as fault:
         return ZipError(f"damaged: {fault}")
     return content if len(content) <= limit else ZipError(f"larger than the {limit:,} bytes allowed")
