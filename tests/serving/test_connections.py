@@ -243,8 +243,8 @@ def ended(client: socket.socket) -> bool:
     return True
 
 
-@pytest.mark.parametrize("said", [b"", b"P"])
-def test_who_connects_and_says_nothing_keeps_nobody_out_for_long(running, monkeypatch, said):
+@pytest.mark.parametrize("said", [b"", b"P", (ASK % b"x")[:-1]])
+def test_who_connects_and_says_nothing_or_no_more_keeps_nobody_out_for_long(running, monkeypatch, said):
     for name in ("SECONDS_IDLE", "SECONDS_TO_RECEIVE"):
         monkeypatch.setattr(channel, name, 10 * PATIENCE)
     running.app.let.set()
@@ -253,3 +253,25 @@ def test_who_connects_and_says_nothing_keeps_nobody_out_for_long(running, monkey
     assert [ended(client) for client in silent] == 4 * [True] + 2 * [False]  # now there is room
     for client in silent:
         client.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"P", (ASK % b"x")[:-1]])
+def test_silence_has_an_end_before_a_request_and_amid_it(running, monkeypatch, said):
+    monkeypatch.setattr(channel, "SECONDS_IDLE", 0.5)
+    monkeypatch.setattr(channel, "SECONDS_TO_RECEIVE", 10 * PATIENCE)
+    answered = read_to_the_end(running.connect(said))
+    assert (b" 408 " in answered) == bool(answered) == bool(said)
+
+
+@pytest.mark.parametrize(("size", "is_in_memory"), [(400_000, True), (700_000, False)])
+def test_a_long_body_goes_through_a_file_and_that_of_a_usual_picture_stays_in_memory(running, size, is_in_memory):
+    head = b"POST /x HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % (size + 1)
+    client = running.connect(head + bytes(size))
+    until = time.monotonic() + PATIENCE
+    while not any(one.request and one.request.body_bytes_received == size for one in running.server._channels()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert running.server._channels()[0].request.body_rcv.getbuf().overflowed != is_in_memory
+    running.app.let.set()
+    client.sendall(b"y")
+    assert answer(client) == b"xxx"

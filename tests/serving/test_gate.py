@@ -71,6 +71,28 @@ def test_who_finds_the_queue_full_is_turned_away_at_once(gate):
     assert (gate.waiting, gate.full) == (0, False)
 
 
+@pytest.mark.parametrize("capacity", [0, 1, 3])
+def test_a_burst_finds_room_in_idle_threads_and_in_the_queue(gate, capacity):
+    gate.capacity = capacity
+    tasks = [Task() for _ in range(2 + capacity)]
+    with gate._work._ready:  # no thread takes one meanwhile
+        for task in tasks:
+            assert not gate.full
+            gate.add_task(task)
+        assert (gate.waiting, gate.full) == (capacity, True)
+    for task in tasks[:2]:
+        assert task.begun.wait(PATIENCE)
+    assert (gate.waiting, gate.full, gate.turned_away) == (capacity, True, 0)
+    late = Task()
+    gate.add_task(late)
+    assert late.answered.wait(PATIENCE)
+    assert late.turned_away
+    for task in tasks:
+        task.let.set()
+        assert task.answered.wait(PATIENCE)
+        assert not task.turned_away
+
+
 def test_the_desk_answers_while_all_others_are_busy(gate):
     fill(gate)
     light = Task(is_light=True)

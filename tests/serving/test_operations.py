@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import threading
@@ -15,6 +16,7 @@ import hostile_requests
 import pytest
 from clients import crowd
 from test_serve_http import COLOURS, RED, ask, assert_problem, encoded
+from test_slot import renamed
 
 from imageloom import files
 
@@ -113,7 +115,7 @@ def test_newer_models_take_over_under_load_without_a_failed_request(serving, exp
     folder = Path(shutil.copytree(exported_model, tmp_path / "models" / "export"))
     first = json.loads((folder / "model.json").read_text(encoding="utf-8"))["version"]
     served = {first}
-    options = ("--watch", "0.1", "--threads", "2")  # else two looks fall between the steps of a replacement
+    options = ("--watch", "0.1", "--threads", "2", "--cache", "0")  # else two looks fall amid a replacement
     with serving(folder, *options, before=LINGERING) as (address, server), crowd(address, RED) as clients:
         for number in range(1, SWAPS + 1):
             wanted = f"{number:012x}"
@@ -174,17 +176,29 @@ def test_what_was_refused_is_let_go_at_once(serving, exported_model):
 def test_sighup_has_the_model_opened_again(serving, export_copy):
     with serving(export_copy, "--watch", "0") as (address, server):
         before = version(address)
-        path = export_copy / "model.json"
-        path.write_text(path.read_text(encoding="utf-8").replace(before, "0" * 12, 1), encoding="utf-8")
+        renamed(export_copy, "0" * 12)
         time.sleep(0.2)
         assert version(address) == before
         server.send_signal(signal.SIGHUP)
         until(lambda: version(address) == "0" * 12)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
+def test_sighup_is_heeded_by_workers_that_are_starting(serving, export_copy):
+    with serving(export_copy, "--workers", "2", "--threads", "1", "--watch", "0") as (address, server):
+        renamed(export_copy, "0" * 12)
+        until(lambda: len(children(server.pid)) == 2)
+        server.send_signal(signal.SIGHUP)
+        until(lambda: {version(address) for _ in range(8)} == {"0" * 12})
+        server.send_signal(signal.SIGTERM)
+        errors = server.communicate(timeout=60)[1]
+    assert server.returncode == 0
+    assert errors == ""
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_answers_all_that_was_let_in(serving, exported_model, workers):
-    options = ("--threads", "1", "--workers", workers, "--grace", "60")
+    options = ("--threads", "1", "--workers", workers, "--grace", "60", "--cache", "0")
     with serving(exported_model, *options, before=LINGERING) as (address, server), crowd(address, MEDIUM) as clients:
         until(lambda: sum(clients.statuses.values()) > 20)
         server.send_signal(signal.SIGTERM)
@@ -242,13 +256,15 @@ def test_workers_add_up_what_they_count_and_leave_nothing_behind(serving, export
     assert list(tmp_path.iterdir()) == []
 
 
-def test_worker_that_replaces_another_serves_the_newest_sound_model(serving, export_copy):
-    path = export_copy / "model.json"
-    with serving(export_copy, "--workers", "2", "--threads", "1", "--watch", "0.05") as (address, server):
-        before = version(address)
-        path.write_text(path.read_text(encoding="utf-8").replace(before, "1" * 12, 1), encoding="utf-8")
+@pytest.mark.parametrize("watch", ["0.05", "0"])
+def test_worker_that_replaces_another_serves_the_newest_sound_model(serving, export_copy, watch):
+    with serving(export_copy, "--workers", "2", "--threads", "1", "--watch", watch) as (address, server):
+        assert version(address) != "1" * 12
+        renamed(export_copy, "1" * 12)
+        if watch == "0":
+            server.send_signal(signal.SIGHUP)
         until(lambda: {version(address) for _ in range(8)} == {"1" * 12})
-        time.sleep(1)
+        assert select.select([server.stdout], [], [], 60)[0]  # the supervisor says that it has the newer one as well
         (export_copy / "model.tflite").write_bytes(b"no model any more")
         for victim in children(server.pid):
             os.kill(victim, signal.SIGKILL)

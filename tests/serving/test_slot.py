@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 from wsgiref.util import setup_testing_defaults
 
@@ -155,15 +156,25 @@ def test_model_is_made_ready_in_every_thread_before_it_serves(slot, export_copy)
     assert served == [first, first]
 
 
-def test_model_that_fails_in_a_thread_is_refused(slot, export_copy):
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (ModelError("no memory for it", ""), "no memory for it"),
+        (MemoryError(), "MemoryError()"),
+        (RuntimeError("can't start new thread"), "can't start new thread"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+    ],
+)
+def test_model_that_fails_in_a_thread_is_refused_whatever_fails(slot, export_copy, fault, told):
     def everywhere(work: object) -> None:
-        raise ModelError("no memory for it", "")
+        raise fault
 
     version = slot.version
     slot._everywhere = everywhere
     renamed(export_copy, NEWER)
     assert not slot.reload()
-    assert (slot.version, slot.fault) == (version, "no memory for it")
+    assert slot.version == version
+    assert told in slot.fault
 
 
 def test_change_counts_when_it_has_stayed_for_two_looks(slot, export_copy, capsys):
@@ -179,6 +190,22 @@ def test_change_counts_when_it_has_stayed_for_two_looks(slot, export_copy, capsy
     watcher.look()
     assert slot.reloads == 1
     assert capsys.readouterr().out == f"model {NEWER} answers now\n"
+
+
+def test_look_that_fails_is_told_and_the_next_ones_look_again(slot, export_copy, monkeypatch, caplog):
+    watcher, nowhere = Watcher(slot), io.StringIO()
+    nowhere.close()
+    monkeypatch.setattr(sys, "stdout", nowhere)
+    renamed(export_copy, f"{1:012x}")
+    watcher.look()
+    watcher.look()
+    assert slot.version == f"{1:012x}"
+    assert "looking for a newer model failed" in caplog.text
+    monkeypatch.undo()
+    renamed(export_copy, NEWER)
+    watcher.look()
+    watcher.look()
+    assert slot.version == NEWER
 
 
 def test_refused_model_is_told_once(slot, export_copy, capsys):

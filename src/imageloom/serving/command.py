@@ -153,20 +153,21 @@ def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     signal.signal(signal.SIGHUP, lambda number, frame: watcher.ask())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a worker has let it wait until now
     if ready:
         ready()
     drained = server.run(arguments.grace)
     return 130 if stopped_by == [signal.SIGINT] else int(not drained)
 
 
-def _now_and_then(work: Callable[[], None], seconds: float) -> Callable[[], None]:
-    """Does `work` at most every so many seconds, however often it is called; never where that is 0."""
+def _now_and_then(look: Callable[[bool], None], seconds: float) -> Callable[[bool], None]:
+    """Looks when it is asked to, and else every so many seconds, however often it is called; 0 waits to be asked."""
     next_time = [time.monotonic() + seconds]
 
-    def call() -> None:
-        if seconds and time.monotonic() >= next_time[0]:
+    def call(asked: bool) -> None:
+        if asked or (seconds and time.monotonic() >= next_time[0]):
             next_time[0] = time.monotonic() + seconds
-            work()
+            look(asked)
 
     return call
 

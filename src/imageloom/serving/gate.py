@@ -66,13 +66,13 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for a thread."""
-        return len(self._work.queue)
+        """How many requests wait for a thread; those that idle threads are about to take do not."""
+        return max(0, self._work.surplus)
 
     @property
     def full(self) -> bool:
         """Whether the next picture would be turned away."""
-        return self.waiting >= self.capacity
+        return self._work.surplus >= self.capacity
 
     @property
     def idle(self) -> bool:
@@ -137,10 +137,15 @@ class _Lane:
         with self._ready:
             return not self.queue and not self._active
 
+    @property
+    def surplus(self) -> int:
+        """How many more tasks are queued than idle threads will take at once; below 0 where threads stay idle."""
+        return len(self.queue) + self._active - len(self._chores)
+
     def put(self, task: Task, capacity: int | None = None) -> bool:
         """Queues a task; False when so many wait that it would have to wait too long."""
         with self._ready:
-            if capacity is not None and len(self.queue) >= capacity:
+            if capacity is not None and self.surplus >= capacity:
                 return False
             self.queue.append(task)
             self._ready.notify()

@@ -22,8 +22,9 @@ HEADER_BYTES = 32_768
 # At a time, from one connection. Chunks of one byte would keep the main thread busy for longer where it is more.
 RECEIVED_BYTES = 65_536
 
-# Of a body in memory; longer ones go through a temporary file.
-BODY_BYTES_IN_MEMORY = 2 * 2**20
+# Of a body in memory, enough for a picture as the web has them; longer ones go through a temporary file. That is 256 MB
+# for all connections.
+BODY_BYTES_IN_MEMORY = 2**19
 
 # How long connections without a request stay open when the server is to end: a client that has just been answered may
 # be sending its next request, and would see it lost.

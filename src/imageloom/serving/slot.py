@@ -141,9 +141,9 @@ class ModelSlot:
                     return False
                 served = self._opened(where, run_id)
                 self._warm(served.predictor)
-            except ImageloomError as fault:
+            except Exception as fault:  # whatever it is, the one before goes on
                 self.refused += 1
-                self.fault = fault.message
+                self.fault = fault.message if isinstance(fault, ImageloomError) else repr(fault)
                 return False
             self._served, self._where = served, where
             self.reloads += 1

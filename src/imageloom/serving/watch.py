@@ -1,10 +1,13 @@
 """Looks whether the model that is served has become another, and lets the newer one answer."""
 
+import logging
 import threading
 from collections.abc import Callable
 
 from imageloom import console
 from imageloom.serving.slot import ModelSlot
+
+_log = logging.getLogger("imageloom.serving")
 
 
 class Watcher:
@@ -34,7 +37,13 @@ class Watcher:
             self.look(asked)
 
     def look(self, asked: bool = False) -> None:
-        """Looks once."""
+        """Looks once. What fails is told, and keeps nobody from looking again."""
+        try:
+            self._look(asked)
+        except Exception:
+            _log.exception("looking for a newer model failed")
+
+    def _look(self, asked: bool) -> None:
         seen, self._seen = self._seen, self._slot.stamp()
         if not asked and (self._seen != seen or not self._slot.is_stale(seen)):
             return

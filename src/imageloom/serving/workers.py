@@ -38,15 +38,16 @@ class Supervisor:
         number: How many.
         work: What a worker does, in a process of its own; gives its exit code.
         sockets: What they listen on; ours are closed when the end begins, or nobody would be told that it has.
-        each_look: Called about ten times a second.
+        each_look: Called about ten times a second, with whether SIGHUP has come since.
     """
 
     def __init__(
-        self, number: int, work: Callable[[], int], sockets: list[socket.socket], each_look: Callable[[], None]
+        self, number: int, work: Callable[[], int], sockets: list[socket.socket], each_look: Callable[[bool], None]
     ) -> None:
         self._number, self._work, self._sockets, self._each_look = number, work, sockets, each_look
         self._born: dict[int, float] = {}
         self._told: signal.Signals | None = None
+        self._asked = False
         self._stillborn = 0
 
     def run(self, grace: float) -> int:
@@ -68,7 +69,8 @@ class Supervisor:
                 signal.signal(number, self._pass_on)
             while self._told is None:
                 self._fill_up()
-                self._each_look()
+                asked, self._asked = self._asked, False
+                self._each_look(asked)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
                 self._bury()
             codes = self._await_end(grace)
@@ -82,7 +84,9 @@ class Supervisor:
         return 130 if self._told is signal.SIGINT else int(any(code not in (0, -signal.SIGTERM) for code in codes))
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGHUP:
+        if number == signal.SIGHUP:
+            self._asked = True
+        else:
             self._told = signal.Signals(number)
             for one in self._sockets:
                 one.close()
@@ -91,11 +95,14 @@ class Supervisor:
                 os.kill(pid, number)
 
     def _fill_up(self) -> None:
-        while len(self._born) < self._number and self._told is None:
+        """Starts the workers that are missing; after SIGHUP not before there was a look, whose model is theirs."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)  # what comes meanwhile is for the new ones as well
+        while len(self._born) < self._number and self._told is None and not self._asked:
             supervisor, pid = os.getpid(), os.fork()
             if pid == 0:
                 _be_worker(self._work, supervisor)
             self._born[pid] = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
 
     def _bury(self) -> list[int]:
         """Exit codes of the workers that have ended."""
@@ -141,6 +148,7 @@ def _be_worker(work: Callable[[], int], supervisor: int) -> None:
         os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which passes it on
         for number in _FORWARDED:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})  # it waits until `work` lets it come
         threading.Thread(target=_end_with, args=(supervisor,), name="orphan", daemon=True).start()
         code = work()
     except KeyboardInterrupt:
