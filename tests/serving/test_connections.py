@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from waitress.adjustments import Adjustments
 
 from imageloom.serving import channel
 from imageloom.serving import server as serving
@@ -253,6 +254,15 @@ def test_who_connects_and_says_nothing_or_no_more_keeps_nobody_out_for_long(runn
     assert [ended(client) for client in silent] == 4 * [True] + 2 * [False]  # now there is room
     for client in silent:
         client.close()
+
+
+def test_a_head_that_comes_byte_by_byte_has_a_second_where_no_other_connection_finds_room():
+    request = channel.Request(Adjustments())
+    request.received(b"POST /x HTTP/1.1\r\nHost: he")
+    later = request.began + channel.SECONDS_CROWDED + 0.1
+    assert [request.is_late(later, crowded) for crowded in (True, False)] == [True, False]
+    request.received(b"re\r\nContent-Length: 9\r\n\r\n")
+    assert not request.is_late(later, True)
 
 
 @pytest.mark.parametrize("said", [b"", b"P", (ASK % b"x")[:-1]])

@@ -27,8 +27,8 @@ SECONDS_TO_RECEIVE, BYTES_PER_SECOND = 10.0, 16_384
 # Silence may last so long, before a request and amid it.
 SECONDS_IDLE = 60.0
 
-# The same where no other connection finds room: who opens connections and says nothing, or no more, must not keep
-# others out.
+# The same where no other connection finds room, and for the whole head of a request, which is one packet: who opens
+# connections and says nothing, or no more, must not keep others out.
 SECONDS_CROWDED = 1.0
 
 # Requests that are sent without waiting for the answers before; browsers never send a second.
@@ -108,8 +108,10 @@ class Request(HTTPRequestParser):
         if (host is None and self.version == "1.1") or (host and " " in host):
             raise ParsingError("Host must be there once")
 
-    def is_late(self, now: float) -> bool:
-        """Whether it should have been here by now."""
+    def is_late(self, now: float, crowded: bool) -> bool:
+        """Whether it, or its head where it is crowded, should have been here by now."""
+        if crowded and not self.headers_finished and now - self.began > SECONDS_CROWDED:
+            return True
         return now - self.began > SECONDS_TO_RECEIVE + self.body_bytes_received / BYTES_PER_SECOND
 
     def _check_chunks(self, receiver: ChunkedReceiver) -> None:
@@ -370,7 +372,7 @@ class Channel(HTTPChannel):
         is_silent = time.time() - self.last_activity > (SECONDS_CROWDED if crowded else SECONDS_IDLE)
         if request is None or request.empty:
             self.will_close = is_silent
-        elif is_silent or request.is_late(now):
+        elif is_silent or request.is_late(now, crowded):
             with self.requests_lock:
                 request.error = LateError("the request took too long to come in")
                 request.completed, request.arrived = True, now
