@@ -169,7 +169,7 @@ class Training:
         feed = iter(self._distributed(batches, range(done * path.each, params.epochs * path.each)))
         with console.progress(f"train: {self._name}", params.epochs * len(batches.classes)) as bar:
             for epoch in range(done, params.epochs):
-                if _has_stopped(history, params.patience):
+                if _has_stopped([row for row in history if row["step"]], params.patience):
                     break
                 row = self._epoch(epoch, feed, path, bar)
                 row |= measure(self.probabilities(held.pixels), held.classes, "validation")

@@ -29,6 +29,7 @@ _LEAST_SCALE = 0.2  # of the median
 class FinetuneParams(EpochParams):
     """How the network is trained further."""
 
+    learning_rate: PositiveFloat = Field(default=0.00003, description="the highest, of the last layer")
     layers: PositiveInt | Literal["all"] = Field(
         default="all", description="how many layers learn, from the last; each has its kernel, and what normalises it"
     )
