@@ -63,7 +63,7 @@ def speed(pictures: Data, pretrained: Network, folder: Path) -> list[Figure]:
     params = FinetuneParams(epochs=3, batch_size=BATCH)
     few, one = part(pictures, range(SPEED)), part(pictures, range(SPEED, SPEED + 2))
     train(few, one, params, pretrained, folder / "speed", ends)
-    own = SPEED / min(np.diff(ends))  # the first epoch is traced
+    own = SPEED / float(min(np.diff(ends)))  # the first epoch is traced
     alone = bare(few, pretrained)
     return [
         Figure("fine-tuning, all layers", own, "images/s"),
