@@ -5,8 +5,10 @@ import csv
 import io
 import json
 import struct
+import threading
 import tracemalloc
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import quote
@@ -293,6 +295,14 @@ def test_list_that_zip64_tells_of_is_not_read(comment):
         list(zips.members(data, 2**20))
 
 
+def test_list_that_is_longer_than_the_number_of_its_members_says_is_not_read():
+    data = bytearray(zipped(*((f"{number}.png", b"") for number in range(2000))))
+    data[-14:-10] = struct.pack("<2H", 1, 1)
+    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == 2000
+    with pytest.raises(zips.ZipError, match="lists more than"):
+        list(zips.members(bytes(data), 2**20))
+
+
 @pytest.mark.parametrize(
     ("stated", "most", "why"),
     [(0, 200_000, "damaged"), (10, 200_000, "damaged"), (2**32 - 2, 5_000_000, "larger than the 1,000,000 bytes")],
@@ -367,6 +377,42 @@ def test_ready_tells_model_and_queue(address, expected):
     assert content["status"] == "ready"
     assert content["model"] == expected["model"]
     assert content["queue"]["capacity"] >= 1
+
+
+PATIENT = "from imageloom.serving import remote\nremote.SECONDS = remote.IDLE_SECONDS = 60.0"
+
+
+@pytest.mark.parametrize(("threads", "most"), [(2, 1), (5, 2)])
+def test_half_of_the_threads_wait_for_other_servers_and_the_rest_answer(serving, exported_model, site, threads, most):
+    asked, answered = threading.Semaphore(0), threading.Event()
+
+    def slow(_: object) -> bytes:
+        asked.release()
+        answered.wait(60)
+        return RED
+
+    site.routes |= {"/slow.png": slow, "/a.png": RED}
+    path = f"/predict?url={quote(site.address)}"
+    options = ("--allow-host", "127.0.0.1", "--threads", str(threads))
+    with serving(exported_model, *options, before=PATIENT) as (address, _), ThreadPoolExecutor(most) as pool:
+        try:
+            waiting = [pool.submit(ask, address, f"{path}/slow.png") for _ in range(most)]
+            assert all(asked.acquire(timeout=60) for _ in waiting)
+            reply, body = ask(address, f"{path}/a.png")
+            assert "are being fetched" in assert_problem(reply, body, 503)
+            assert (reply.headers["Retry-After"], site.count("/a.png")) == ("1", 0)
+            assert post(address, "/predict", RED)["label"] == "红"
+        finally:
+            answered.set()
+        assert [one.result(60)[0].status for one in waiting] == [200] * most
+        assert get(address, f"{path}/a.png")["label"] == "红"
+
+
+def test_the_only_thread_may_fetch(serving, exported_model, site):
+    site.routes["/a.png"] = RED
+    with serving(exported_model, "--allow-host", "127.0.0.1", "--threads", "1") as (address, _):
+        for _ in range(2):
+            assert get(address, f"/predict?url={quote(site.address)}/a.png")["label"] == "红"
 
 
 @pytest.mark.parametrize("path", ["/predict", "/classify-url", "//predict"])

@@ -135,6 +135,20 @@ def test_clients_do_not_take_each_others_share(monkeypatch):
     assert rates.take("2001:db8:0:1::1") == 0
 
 
+def test_of_many_clients_those_that_are_gone_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr(rates_module, "time", SimpleNamespace(monotonic=lambda: 100.0))
+    rates = Rates(1)
+    for client in ("gone", "eager"):
+        assert [rates.take(client) == 0 for _ in range(6)] == [True] * 5 + [False]
+    others = [f"198.51.{high}.{low}" for high in range(100) for low in range(200)]
+    assert [client for client in others[:5000] if rates.take(client)] == []
+    assert (rates.take("gone") > 0, rates.take("eager") > 0) == (True, True), "thousands are remembered"
+    for number, client in enumerate(others[5000:]):
+        rates.take(client)
+        assert number % 1000 or rates.take("eager") > 0
+    assert rates.take("gone") == 0
+
+
 def test_pages_of_other_origins_may_not_ask(address):
     reply, body = ask(address, "/predict", RED, Origin="https://evil.example")
     assert_problem(reply, body, 403)
@@ -159,6 +173,17 @@ def test_pages_of_listed_origins_may_ask(serving, exported_model):
         assert_problem(*ask(address, "/predict", RED, Origin="https://evil.example"), 403)
         reply, _ = ask(address, "/predict", b"hello", Origin=shop)
         assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (415, shop)
+
+
+def test_pages_of_all_origins_may_ask_where_a_star_lets_them(serving, exported_model):
+    asked = {"Access_Control_Request_Method": "POST"}
+    with serving(exported_model, "--cors", "*") as (address, _):
+        for origin in ("https://shop.example", "http://localhost:1", "null"):
+            reply, body = ask(address, "/predict", method="OPTIONS", Origin=origin, **asked)
+            assert (reply.status, body, reply.headers["Access-Control-Allow-Origin"]) == (204, b"", "*")
+            reply, _ = ask(address, "/predict", RED, Content_Type="image/png", Origin=origin)
+            assert (reply.status, reply.headers["Access-Control-Allow-Origin"]) == (200, "*")
+            assert reply.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,12 @@ def test_what_is_wrong_is_said_as_bottle_says_it(address, body):
     assert headers(plain[0]) == headers(through_bottle[0])
 
 
+@pytest.mark.parametrize("whose", ["cross-site", "same-site"])
+def test_another_sites_page_gets_no_plain_answer(address, whose):
+    reply, body = ask(address, "/predict", RED, Content_Type="image/png", Sec_Fetch_Site=whose)
+    assert "--cors" in assert_problem(reply, body, 403)
+
+
 def test_answers_and_faults_are_counted_once(address):
     def counted(line: str) -> float:
         text = ask(address, "/metrics")[1].decode()
