@@ -77,7 +77,8 @@ class Running:
         """Ends it in good order."""
         self.looks_by_itself = True
         self.app.let.set()
-        self.server.stop()
+        if self.thread.is_alive():
+            self.server.stop()
         self.thread.join(2 * PATIENCE)
         assert not self.thread.is_alive()
         for client in self.clients:
@@ -285,3 +286,43 @@ def test_a_long_body_goes_through_a_file_and_that_of_a_usual_picture_stays_in_me
     running.app.let.set()
     client.sendall(b"y")
     assert answer(client) == b"xxx"
+
+
+LENGTH, CHUNKED = b"Content-Length: %d\r\n", b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize("length", [0, 3, 13, 500])
+@pytest.mark.parametrize("lines", [LENGTH + CHUNKED, CHUNKED + LENGTH])
+def test_a_body_whose_length_is_given_twice_is_refused_with_all_that_follows(running, lines, length):
+    running.app.let.set()
+    body = b"3\r\nabc\r\n0\r\n\r\n"
+    client = running.connect(b"POST /x HTTP/1.1\r\nHost: here\r\n" + lines % length + b"\r\n" + body + ASK % b"x")
+    answered = client.recv(65536)
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    answered += read_to_the_end(client)
+    assert answered.count(b"HTTP/1.1") == 1
+    assert b"the length of the body is given twice" in answered
+    assert not running.app.begun.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("half", [b"P", ASK[:-9] % b"x", (ASK % b"x")[:-1]])
+def test_a_request_that_is_half_received_when_the_end_begins_is_answered(running, monkeypatch, half):
+    monkeypatch.setattr(serving, "SECONDS_TO_LINGER", 0)
+    running.app.let.set()
+    client = running.connect(half)
+    until = time.monotonic() + PATIENCE
+    while not any(one.request for one in running.server._channels()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    running.server.stop()
+    while not running.server._gate.draining:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    turns = running.turns
+    while running.turns < turns + 3 and running.thread.is_alive():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    client.sendall((ASK % b"x")[len(half) :])
+    assert read_to_the_end(client).endswith(b"\r\n\r\nxxx")
+    running.thread.join(PATIENCE)
+    assert not running.thread.is_alive()
