@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
 from imageloom.serving import channel
 from imageloom.serving import server as serving
+from imageloom.serving.connections import Connections
 from imageloom.serving.gate import Gate
 from imageloom.web.sockets import listen
 
@@ -326,3 +328,35 @@ def test_a_request_that_is_half_received_when_the_end_begins_is_answered(running
     assert read_to_the_end(client).endswith(b"\r\n\r\nxxx")
     running.thread.join(PATIENCE)
     assert not running.thread.is_alive()
+
+
+class Ending(wasyncore.dispatcher):
+    """Ends all connections, itself among them, as soon as it is asked to read, and opens others in their place."""
+
+    def __init__(self, ours: socket.socket, connections: Connections) -> None:
+        super().__init__(ours, connections)
+        self.asked: list[str] = []
+        connections.refresh(self)
+
+    def handle_read(self) -> None:
+        self.asked.append("read")
+        for one in list(self._map.values()):
+            one.close()
+        self.opened = [Ending(ours, self._map) for ours in socket.socketpair()]  # the lowest descriptors are free again
+
+    def handle_write(self) -> None:
+        self.asked.append("write")
+
+
+def test_who_is_closed_in_a_turn_is_not_asked_in_it_again_nor_is_who_has_got_its_descriptor():
+    connections = Connections()
+    ended = [Ending(ours, connections) for ours in socket.socketpair()]
+    for one in ended:
+        one.send(b"x")
+    connections.turn(PATIENCE)
+    assert sorted(one.asked for one in ended) == [[], ["read"]]
+    opened = next(one.opened for one in ended if one.asked)
+    assert [one.asked for one in opened] == [[], []]
+    connections.turn(PATIENCE)
+    assert [one.asked for one in opened] == [["write"], ["write"]]
+    connections.close()
