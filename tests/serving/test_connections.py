@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
 from imageloom.serving import channel
 from imageloom.serving import server as serving
+from imageloom.serving.connections import Connections
 from imageloom.serving.gate import Gate
 from imageloom.web.sockets import listen
 
@@ -77,7 +79,8 @@ class Running:
         """Ends it in good order."""
         self.looks_by_itself = True
         self.app.let.set()
-        self.server.stop()
+        if self.thread.is_alive():
+            self.server.stop()
         self.thread.join(2 * PATIENCE)
         assert not self.thread.is_alive()
         for client in self.clients:
@@ -285,3 +288,75 @@ def test_a_long_body_goes_through_a_file_and_that_of_a_usual_picture_stays_in_me
     running.app.let.set()
     client.sendall(b"y")
     assert answer(client) == b"xxx"
+
+
+LENGTH, CHUNKED = b"Content-Length: %d\r\n", b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize("length", [0, 3, 13, 500])
+@pytest.mark.parametrize("lines", [LENGTH + CHUNKED, CHUNKED + LENGTH])
+def test_a_body_whose_length_is_given_twice_is_refused_with_all_that_follows(running, lines, length):
+    running.app.let.set()
+    body = b"3\r\nabc\r\n0\r\n\r\n"
+    client = running.connect(b"POST /x HTTP/1.1\r\nHost: here\r\n" + lines % length + b"\r\n" + body + ASK % b"x")
+    answered = client.recv(65536)
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    answered += read_to_the_end(client)
+    assert answered.count(b"HTTP/1.1") == 1
+    assert b"the length of the body is given twice" in answered
+    assert not running.app.begun.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("half", [b"P", ASK[:-9] % b"x", (ASK % b"x")[:-1]])
+def test_a_request_that_is_half_received_when_the_end_begins_is_answered(running, monkeypatch, half):
+    monkeypatch.setattr(serving, "SECONDS_TO_LINGER", 0)
+    running.app.let.set()
+    client = running.connect(half)
+    until = time.monotonic() + PATIENCE
+    while not any(one.request for one in running.server._channels()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    running.server.stop()
+    while not running.server._gate.draining:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    turns = running.turns
+    while running.turns < turns + 3 and running.thread.is_alive():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    client.sendall((ASK % b"x")[len(half) :])
+    assert read_to_the_end(client).endswith(b"\r\n\r\nxxx")
+    running.thread.join(PATIENCE)
+    assert not running.thread.is_alive()
+
+
+class Ending(wasyncore.dispatcher):
+    """Ends all connections, itself among them, as soon as it is asked to read, and opens others in their place."""
+
+    def __init__(self, ours: socket.socket, connections: Connections) -> None:
+        super().__init__(ours, connections)
+        self.asked: list[str] = []
+        connections.refresh(self)
+
+    def handle_read(self) -> None:
+        self.asked.append("read")
+        for one in list(self._map.values()):
+            one.close()
+        self.opened = [Ending(ours, self._map) for ours in socket.socketpair()]  # the lowest descriptors are free again
+
+    def handle_write(self) -> None:
+        self.asked.append("write")
+
+
+def test_who_is_closed_in_a_turn_is_not_asked_in_it_again_nor_is_who_has_got_its_descriptor():
+    connections = Connections()
+    ended = [Ending(ours, connections) for ours in socket.socketpair()]
+    for one in ended:
+        one.send(b"x")
+    connections.turn(PATIENCE)
+    assert sorted(one.asked for one in ended) == [[], ["read"]]
+    opened = next(one.opened for one in ended if one.asked)
+    assert [one.asked for one in opened] == [[], []]
+    connections.turn(PATIENCE)
+    assert [one.asked for one in opened] == [["write"], ["write"]]
+    connections.close()

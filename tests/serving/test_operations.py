@@ -1,5 +1,6 @@
 """What holds while the server is overloaded, gets another model, is told to end, or loses a process."""
 
+import contextlib
 import functools
 import json
 import os
@@ -254,6 +255,48 @@ def test_workers_add_up_what_they_count_and_leave_nothing_behind(serving, export
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=60)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
+def test_what_workers_have_counted_outlives_them_and_their_queues_do_not(serving, exported_model):
+    at_once = "from imageloom.serving import workers; workers._SECONDS_TO_LIVE = 0"  # another takes the place
+    options = ("--workers", "2", "--threads", "1", "--queue", "5")
+    with serving(exported_model, *options, before=at_once) as (address, server):
+
+        def counted(line: str) -> float:
+            return sum(
+                float(value) for value in re.findall(rf"^{line} (\S+)$", ask(address, "/metrics")[1].decode(), re.M)
+            )
+
+        for _ in range(3):
+            assert ask(address, "/predict", RED)[0].status == 200
+        until(lambda: counted("imageloom_queue_capacity") == 10)
+        victims = children(server.pid)
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        until(lambda: len(children(server.pid)) == 2 and not set(victims) & set(children(server.pid)))
+        until(lambda: counted("imageloom_queue_capacity") >= 10)
+        assert counted("imageloom_queue_capacity") == 10
+        assert counted(r'imageloom_requests_total\{.*route="/predict".*\}') == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
+def test_workers_that_end_as_soon_as_they_begin_are_the_end(serving, exported_model):
+    sooner = "from imageloom.serving import workers; workers._SECONDS_TO_LIVE = 0.5"  # which is its pause as well
+    with serving(exported_model, "--workers", "2", "--threads", "1", before=sooner) as (_, server):
+        until(lambda: len(children(server.pid)) == 2)
+        sound, _ = workers = children(server.pid)
+
+        def kill_others() -> bool:
+            for pid in set(children(server.pid)) - {sound} if server.poll() is None else ():
+                with contextlib.suppress(ProcessLookupError):  # it has been buried meanwhile
+                    os.kill(pid, signal.SIGKILL)
+            return server.poll() is not None
+
+        until(kill_others)
+        assert server.returncode == 2
+        assert "error: the processes that serve end as soon as they begin" in server.stderr.read()
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
 @pytest.mark.parametrize("watch", ["0.05", "0"])

@@ -4,6 +4,8 @@ import io
 import json
 import shutil
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from wsgiref.util import setup_testing_defaults
 
@@ -237,3 +239,29 @@ def test_picture_that_would_fill_the_memory_is_refused(slot):
 def test_large_pictures_are_answered_as_others(slot):
     large = encoded((250, 2, 3), "PNG", (4100, 4100))
     assert slot.predict(slot.current, large).label == "红"
+
+
+def test_large_pictures_are_decoded_one_at_a_time_and_others_meanwhile(slot, monkeypatch):
+    from imageloom.predictor import Predictor
+
+    large, sound = encoded((250, 2, 3), "PNG", (4100, 4100)), Predictor.load
+    begins, inside, most = threading.Barrier(3), [], []
+
+    def watched(model: Predictor, data: bytes) -> np.ndarray:
+        if data is RED:
+            return sound(model, data)
+        inside.append(data)
+        most.append(len(inside))
+        assert others.submit(slot.load, model, RED).result(60).shape == (32, 32, 3)
+        pixels = sound(model, data)
+        inside.pop()
+        return pixels
+
+    def ask(_: int) -> np.ndarray:
+        begins.wait(60)
+        return slot.load(slot.current, large)
+
+    monkeypatch.setattr(Predictor, "load", watched)
+    with ThreadPoolExecutor(3) as pool, ThreadPoolExecutor(1) as others:
+        assert [pixels.shape for pixels in pool.map(ask, range(3))] == 3 * [(32, 32, 3)]
+    assert most == 3 * [1]
