@@ -8,6 +8,8 @@ import re
 import select
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -297,6 +299,16 @@ def test_workers_that_end_as_soon_as_they_begin_are_the_end(serving, exported_mo
         assert server.returncode == 2
         assert "error: the processes that serve end as soon as they begin" in server.stderr.read()
         assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_workers_that_end_together_are_the_end_too(number):
+    code = "from imageloom.serving import workers; workers._SECONDS_TO_LIVE = 0.3; import sys; " + (
+        f"workers.Supervisor({number}, lambda: 1, [], lambda asked: None).run(1)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "the processes that serve end as soon as they begin" in ended.stderr
+    assert ended.stderr.count("another takes its place") >= 5
 
 
 @pytest.mark.parametrize("watch", ["0.05", "0"])

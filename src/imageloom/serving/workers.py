@@ -25,7 +25,8 @@ SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 
-# A worker that ends sooner would end again: the next one waits, and after some in a row there is none.
+# A worker that ends sooner would end again: the next one waits, and after some in a row there is none. Those that end
+# together are one.
 _SECONDS_TO_LIVE, _IN_A_ROW = 1.0, 5
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -48,7 +49,7 @@ class Supervisor:
         self._born: dict[int, float] = {}
         self._told: signal.Signals | None = None
         self._asked = False
-        self._stillborn = 0
+        self._stillborn, self._next_birth = 0, 0.0
 
     def run(self, grace: float) -> int:
         """Runs the workers until SIGTERM or Ctrl-C, and passes these and SIGHUP on to them.
@@ -96,6 +97,8 @@ class Supervisor:
 
     def _fill_up(self) -> None:
         """Starts the workers that are missing; after SIGHUP not before there was a look, whose model is theirs."""
+        if time.monotonic() < self._next_birth:
+            return
         signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)  # what comes meanwhile is for the new ones as well
         while len(self._born) < self._number and self._told is None and not self._asked:
             supervisor, pid = os.getpid(), os.fork()
@@ -106,27 +109,29 @@ class Supervisor:
 
     def _bury(self) -> list[int]:
         """Exit codes of the workers that have ended."""
-        codes = []
+        codes, ages, now = [], [], time.monotonic()
         for pid, born in list(self._born.items()):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 del self._born[pid]
                 codes.append(os.waitstatus_to_exitcode(status))
-                self._report(pid, codes[-1], time.monotonic() - born)
+                ages.append(now - born)
+                self._report(pid, codes[-1])
+        if ages and self._told is None:
+            self._stillborn = self._stillborn + 1 if max(ages) < _SECONDS_TO_LIVE else 0
+            if self._stillborn:
+                self._next_birth = now + _SECONDS_TO_LIVE
+            if self._stillborn == _IN_A_ROW:
+                raise ImageloomError("the processes that serve end as soon as they begin", "try --workers 1")
         return codes
 
-    def _report(self, pid: int, code: int, lived: float) -> None:
+    def _report(self, pid: int, code: int) -> None:
         from imageloom.serving import metrics  # not sooner: it looks for SHARED_METRICS when it is imported
 
         metrics.forget(pid)
         if self._told is None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
             console.remark(f"worker {pid} {how}; another takes its place")
-            self._stillborn = self._stillborn + 1 if lived < _SECONDS_TO_LIVE else 0
-            if self._stillborn == _IN_A_ROW:
-                raise ImageloomError("the processes that serve end as soon as they begin", "try --workers 1")
-            if self._stillborn:
-                time.sleep(_SECONDS_TO_LIVE)
 
     def _await_end(self, grace: float) -> list[int]:
         codes = []
