@@ -110,13 +110,15 @@ def throughput(options: Options, pictures: Path, name: str) -> list[Figure]:
         for port, process in serving.values():
             load.saturate(port, pictures, CLIENTS, 1)
             servers.stop(process)
+        before, _ = limit(options.seconds)
         for turn in range(options.turns):
-            before, _ = limit(options.seconds)
             for who in reversed(serving) if turn % 2 else serving:
                 port, process = serving[who]
                 with servers.awake(process):
                     found[who].append(load.saturate(port, pictures, CLIENTS, options.seconds))
-            limits.append((before + limit(options.seconds)[0]) / 2)
+            after, _ = limit(options.seconds)
+            limits.append((before + after) / 2)
+            before = after
     rates = {who: [one.rate for one in seen] for who, seen in found.items()}
     ours = rates.pop(OURS)
     figures = [
@@ -173,7 +175,7 @@ def under_load(options: Options, pictures: Path) -> Iterator[list[Figure]]:
     with servers.ours(options.model / FORMATS["float32"]) as (port, process):
         full = saturated(port, pictures, 10 * options.seconds)
         calm = load.ask(port, pictures, 1, 3).quantile(0.5)
-        yield at_most(port, pictures, options.turns // 3)
+        yield at_most(port, pictures, max(1, options.turns // 3))
         with servers.memory_of(process.pid) as seen:
             over = load.ask(port, pictures, MANY_CLIENTS, options.overload, 4 * full.rate)
         time.sleep(1)

@@ -104,6 +104,10 @@ def test_one_picture_is_as_far_by_itself_as_among_others():
     detector = Detector.fit(cloud(300, 0))
     vectors = np.vstack([cloud(50, 1), -cloud(5, 2), np.zeros((1, 200), np.float32)])
     alone = [detector.distance(vector) for vector in vectors]
+    centred = vectors / np.maximum(np.linalg.norm(vectors, axis=1), 1e-30)[:, None] - detector.mean.astype(np.float64)
+    squares = (centred @ detector.axes) ** 2
+    outside = ((centred**2).sum(axis=1) - squares.sum(axis=1)) / detector.residual
+    assert alone == pytest.approx(np.sqrt(((squares / detector.variances).mean(axis=1) + outside) / 2), rel=1e-3)
     assert alone == pytest.approx(detector.distances(vectors), rel=1e-4)
     assert {type(distance) for distance in alone} == {float}
     assert np.isnan(detector.distance(np.full(200, np.nan, np.float32)))

@@ -76,14 +76,10 @@ class Detector:
         Returns:
             float32[N].
         """
-        centred = _of_length_one(features) - self.mean
-        along = centred @ self.axes  # [N, R]
-        inside, whole = self._weights
-        squares = (along * along) @ inside + whole * _squared_lengths(centred)
-        return np.sqrt(np.maximum(squares, 0))
+        return np.fromiter(map(self.distance, features), np.float32, len(features))
 
     def distance(self, vector: np.ndarray) -> float:
-        """That of one, float32[D], with half as many calls: after a network has run, each is slow."""
+        """That of one, float32[D]; with few calls, since after a network has run each is slow."""
         length = math.sqrt(vector @ vector)
         centred = vector * np.float32(1 / max(length, _LEAST)) - self.mean
         along = centred @ self.axes  # [R]
@@ -166,9 +162,5 @@ def known(confidences: Numbers, distances: Numbers, bounds: Mapping[str, float])
 
 def _of_length_one(vectors: np.ndarray) -> np.ndarray:
     """[N, D] of the same type; a vector of zeros stays one."""
-    lengths = np.sqrt(_squared_lengths(vectors))[:, np.newaxis]
+    lengths = np.sqrt(np.vecdot(vectors, vectors))[:, np.newaxis]
     return vectors / np.maximum(lengths, _LEAST)
-
-
-def _squared_lengths(vectors: np.ndarray) -> np.ndarray:
-    return np.vecdot(vectors, vectors)

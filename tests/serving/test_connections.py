@@ -32,8 +32,8 @@ class App:
         self.begun, self.let = threading.Semaphore(0), threading.Event()
         self.told: list[tuple[int, str]] = []
 
-    def refused(self, status: int, size: int, environ: dict) -> None:
-        self.told.append((status, environ["PATH_INFO"]))
+    def refused(self, status: int, size: int, known: Callable[[], dict]) -> None:
+        self.told.append((status, known()["PATH_INFO"]))
 
     def __call__(self, environ: dict, start: Callable) -> list[bytes]:
         environ["wsgi.input"].read(5)

@@ -61,14 +61,14 @@ def fit(train: Data, validation: Data, classes: int, params: FinetuneParams, wor
     """
     team, about = Team(params.strategy), workshop.pretrained.about
     standard = Standard.of(train.features)
-    steady = _steady(standard)
+    steady, start = _steady(standard), _start(train, standard, classes)
     with team.strategy.scope():  # before all else that is done with TensorFlow
         layer = _load(workshop.pretrained)
-        net = _net(layer, steady, start := _start(train, standard, classes), params)
+        net = _net(layer, steady, start, params)
     training, size = Training(net, "finetune", params, team, _mixed(params)), int(about["image_size"])
-    begun = {"step": 0, "learning_rate": 0.0}
+    begun, first = {"step": 0, "learning_rate": 0.0}, steady.fold(*start)
     for name, side in (("train", train), ("validation", validation)):
-        begun |= measure(steady.fold(*start).probabilities(side.features), side.classes, name)
+        begun |= measure(first.probabilities(side.features), side.classes, name)
     history, key = training.run((train, validation), size, workshop, __file__, [begun])
     graphs.save(layer.resolved_object, workshop.target)
     head = steady.fold(net.kernel.numpy().astype(np.float64), net.bias.numpy().astype(np.float64))

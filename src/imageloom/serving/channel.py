@@ -49,6 +49,9 @@ _SECURITY = "".join(f"{name}: {value}\r\n" for name, value in headers.SECURITY.i
 _OTHERS = {"Connection", "Date", "Server", "Via", "Transfer-Encoding"}
 
 
+Refused = Callable[[int, int, Callable[[], dict[str, Any]]], None]
+
+
 class LateError(Error):
     """The request did not come in."""
 
@@ -186,7 +189,7 @@ class _Refusal(ErrorTask):
             self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
-        self.channel.refused(fault.code, len(body), self._environment())
+        self.channel.refused(fault.code, len(body), self._environment)
 
     def _environment(self) -> dict[str, Any]:
         """What is known of the request, as far as it was read, in the words in which the application is told it."""
@@ -245,18 +248,18 @@ class Channel(HTTPChannel):
     gate: Gate
     request: Request | None
     will_close: bool
-    refused: Callable[[int, int, dict[str, Any]], None]
+    refused: Refused
     has_ended = False
     _is_refused = False
 
     @classmethod
-    def bind(cls, gate: Gate, refused: Callable[[int, int, dict[str, Any]], None]) -> type["Channel"]:
+    def bind(cls, gate: Gate, refused: Refused) -> type["Channel"]:
         """A class of connections behind a gate.
 
         Args:
             gate: The gate.
             refused: Called with the status of each answer that was given without the application, the length of its
-                body, and what is known of the request.
+                body, and what tells what is known of the request, which is only asked where it is written down.
         """
         return type("BoundChannel", (cls,), {"gate": gate, "refused": staticmethod(refused)})
 

@@ -59,16 +59,17 @@ class Observer:
             self._log.info(_line(environ, status, size, seconds))
         return answer
 
-    def refused(self, status: int, size: int, environ: dict[str, Any]) -> None:
+    def refused(self, status: int, size: int, known: Callable[[], dict[str, Any]]) -> None:
         """Counts, and writes down, a request that was turned away before the application saw it.
 
         Args:
             status: Of the answer.
             size: How many bytes of a body it had.
-            environ: What is known of the request.
+            known: Gives what is known of the request, as the application would be told it.
         """
         self._metrics.answered("other", "refused", status, 0.0)
         if self._log:
+            environ = known()
             arrived = environ["imageloom.arrived"]
             self._log.info(_line(environ, status, size, time.monotonic() - arrived if arrived else 0.0))
 
