@@ -188,4 +188,5 @@ def test_a_long_list_is_read_as_it_is_asked_for(tmp_path: Path) -> None:
         tracemalloc.stop()
         return used
 
-    assert peak(30_000) < 1.2 * peak(3_000) + 20_000
+    few, many = peak(3_000), peak(30_000)
+    assert many < few + 1_000_000  # all rows would take several; a little is what other threads do meanwhile
