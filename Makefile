@@ -12,7 +12,7 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit torture lint format serve ui demo baselines bench bench-embed bench-export bench-train bench-finetune bench-pipeline bench-crawl bench-serve bench-clean setup browser lock clean
+.PHONY: help run test test-unit torture lint format serve ui demo baselines bench bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve bench-clean setup browser lock clean
 
 help:
 	@echo "make run     install, run the whole pipeline on the demo, say how good the model is"
@@ -23,7 +23,7 @@ help:
 	@echo "make baselines  compare the recipes of baselines.yaml on your pictures: a ranking, and a chart"
 	@echo "make torture  the kill loops and 20,000 mutated requests"
 	@echo "make lint    ruff and mypy;  make format  lets ruff mend what it can"
-	@echo "make bench   every benchmark;  make bench-embed, bench-export, bench-train, bench-finetune, bench-pipeline, bench-crawl, bench-serve, bench-clean  one of them"
+	@echo "make bench   every benchmark;  make bench-embed, bench-export, bench-train, bench-pipeline, bench-crawl, bench-serve, bench-clean  one of them"
 	@echo "make lock    resolve the dependencies anew;  make clean  remove what can be made again"
 
 run: $(STAMP)
@@ -64,7 +64,7 @@ demo: $(STAMP)
 baselines: $(STAMP)
 	@python -m flows.baselines $(NAMES) || [ $$? = 130 ]
 
-bench: bench-embed bench-export bench-train bench-finetune bench-pipeline bench-crawl bench-serve bench-clean
+bench: bench-embed bench-export bench-train bench-pipeline bench-crawl bench-serve bench-clean
 
 bench-embed: $(STAMP)
 	@python benchmarks/embed.py
@@ -75,12 +75,10 @@ bench-export: $(STAMP)
 	@python benchmarks/predict.py
 	@python benchmarks/evaluate.py
 
+# FINETUNE_OPTIONS="--seeds 0 1 2 3 4" fine-tunes for the paper's whole protocol, which takes hours on two cores.
 bench-train: $(STAMP)
 	@python benchmarks/train.py
 	@python benchmarks/make.py
-
-# FINETUNE_OPTIONS="--seeds 0 1 2 3 4" is the paper's whole protocol, and takes hours on two cores.
-bench-finetune: $(STAMP)
 	@python benchmarks/finetune.py $(FINETUNE_OPTIONS)
 
 bench-pipeline: $(STAMP)

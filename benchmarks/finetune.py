@@ -1,7 +1,7 @@
-"""`make bench-finetune`: how fast the recipe `finetune` goes through pictures, and how right it is for it.
+"""`make bench-train`, third part: how fast the recipe `finetune` goes through pictures, and how right it is for it.
 
 Fast: pictures a second in an epoch, altered, counted and kept as in every training, beside a bare loop of Keras' Adam
-over the same network on batches that are in memory already. Right: the paper's protocol of `bench-train`, all 2,624
+over the same network on batches that are in memory already. Right: the paper's protocol of the first part, all 2,624
 cells, by the seeds that are named (`--seeds 0 1 2 3 4`, half an hour each on two cores; 0 if not given).
 """
 

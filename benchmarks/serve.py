@@ -12,6 +12,7 @@ within a turn, with the mean of the loop before and after. The client is wrk, on
 
 import argparse
 import heapq
+import itertools
 import random
 import statistics
 import subprocess
@@ -110,13 +111,13 @@ def throughput(options: Options, pictures: Path, name: str) -> list[Figure]:
         for port, process in serving.values():
             load.saturate(port, pictures, CLIENTS, 1)
             servers.stop(process)
-        before, _ = limit(options.seconds)
+        before = limit(options.seconds).rate
         for turn in range(options.turns):
             for who in reversed(serving) if turn % 2 else serving:
                 port, process = serving[who]
                 with servers.awake(process):
                     found[who].append(load.saturate(port, pictures, CLIENTS, options.seconds))
-            after, _ = limit(options.seconds)
+            after = limit(options.seconds).rate
             limits.append((before + after) / 2)
             before = after
     rates = {who: [one.rate for one in seen] for who, seen in found.items()}
@@ -144,7 +145,7 @@ def one_request(options: Options, pictures: Path) -> list[Figure]:
     alone, served = [], []
     with servers.ours(options.model / FORMATS["float32"]) as (port, _), bare(options, pictures, "float32", 1) as limit:
         for _ in range(options.turns):
-            alone.append(limit(options.seconds)[1])
+            alone.append(limit(options.seconds).p50)
             served.append(load.ask(port, pictures, 1, options.seconds).quantile(0.5))
     more = [whole - without for whole, without in zip(served, alone, strict=True)]
     return [
@@ -175,7 +176,7 @@ def under_load(options: Options, pictures: Path) -> Iterator[list[Figure]]:
     with servers.ours(options.model / FORMATS["float32"]) as (port, process):
         full = saturated(port, pictures, 10 * options.seconds)
         calm = load.ask(port, pictures, 1, 3).quantile(0.5)
-        yield at_most(port, pictures, max(1, options.turns // 3))
+        yield at_most(options, port, pictures)
         with servers.memory_of(process.pid) as seen:
             over = load.ask(port, pictures, MANY_CLIENTS, options.overload, 4 * full.rate)
         time.sleep(1)
@@ -210,19 +211,34 @@ def under_load(options: Options, pictures: Path) -> Iterator[list[Figure]]:
         ]
 
 
-def at_most(port: int, pictures: Path, turns: int) -> list[Figure]:
-    """At 80 % of saturation, with requests at even intervals, and as chance sends them (a Poisson process)."""
+def at_most(options: Options, port: int, pictures: Path) -> list[Figure]:
+    """At 80 % of saturation, with requests at even intervals, and as chance sends them (a Poisson process).
+
+    In turns with the bare loop by such a timetable: what is late there is late by the machine.
+    """
+    turns = max(1, options.turns // 3)
+    alone, even = [], []
+    with bare(options, pictures, "float32", cores()) as limit:
+        for _ in range(turns):
+            alone.append(limit(PACED, MOST * limit(2).rate))
+            even += paced(port, pictures, 1, "even")
     figures = []
-    for arrivals, bar in (("even", "< 3.01"), ("random", "")):
-        seen = paced(port, pictures, turns, arrivals)
-        what = f"80 % of saturation, {arrivals} arrivals"
+    for what, seen, bar in (
+        ("even arrivals", even, "< 3.01"),
+        ("the bare loop, even arrivals", alone, ""),
+        ("random arrivals", paced(port, pictures, turns, "random"), ""),
+    ):
+        what = f"80 % of saturation, {what}"
         figures += [
             Figure(f"{what}: p50", statistics.median(one.p50 for one in seen), "ms"),
             Figure(f"{what}: p99", statistics.median(one.p99 for one in seen), "ms"),
             Figure(f"{what}: p99 / p50", ratio([one.p99 for one in seen], [one.p50 for one in seen]), "ratio", bar),
-            Figure(f"{what}: not answered with 200", sum(one.others for one in seen), "", "< 1"),
-            Figure(f"{what}: client late, 99 %", statistics.median(one.late for one in seen), "ms"),
         ]
+        if seen is not alone:
+            figures += [
+                Figure(f"{what}: not answered with 200", sum(one.others for one in seen), "", "< 1"),
+                Figure(f"{what}: client late, 99 %", statistics.median(one.late for one in seen), "ms"),
+            ]
     return [*figures, Figure("the same of an ideal queue, random arrivals", ideal_ratio(MOST), "ratio")]
 
 
@@ -300,16 +316,15 @@ def described(setting: list[str]) -> str:
 
 
 @contextmanager
-def bare(options: Options, pictures: Path, name: str, threads: int) -> Iterator[Callable[[float], tuple[float, float]]]:
-    """The bare loop, in a process of its own: runs for some seconds, and says what it prints."""
+def bare(options: Options, pictures: Path, name: str, threads: int) -> Iterator[Callable[..., load.Saturation]]:
+    """The bare loop, in a process of its own: runs for some seconds, by a timetable where a rate is given."""
     command = [sys.executable, __file__, "bare", str(options.model / FORMATS[name]), str(pictures), f"{threads}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
-        def run(seconds: float) -> tuple[float, float]:
-            process.stdin.write(f"{seconds}\n")
+        def run(seconds: float, rate: float = 0.0) -> load.Saturation:
+            process.stdin.write(f"{seconds} {rate}\n")
             process.stdin.flush()
-            rate, median = map(float, process.stdout.readline().split())
-            return rate, median
+            return load.Saturation(*map(float, process.stdout.readline().split()))
 
         run(1)
         yield run
@@ -317,8 +332,8 @@ def bare(options: Options, pictures: Path, name: str, threads: int) -> Iterator[
 
 
 def bare_loop(model: Path, folder: Path, threads: int) -> None:
-    """Decode, resize, invoke: nothing else. For each number of seconds that it reads, prints images a second, and the
-    median milliseconds of one.
+    """Decode, resize, invoke: nothing else. Reads for how many seconds, and how many pictures a second are due (0: the
+    next one at once); prints how many were done a second, and median and 99 % of the milliseconds since they were due.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -334,19 +349,25 @@ def bare_loop(model: Path, folder: Path, threads: int) -> None:
 
     def work(interpreter: Interpreter) -> list[float]:
         times: list[float] = []
-        while (began := time.perf_counter()) < until:
-            interpreter.set_tensor(given, images.load(pictures[len(times) * 17 % len(pictures)], 224)[None])
+        for number in numbers:
+            due = start + number / rate if rate else time.perf_counter()
+            if due >= until:
+                break
+            time.sleep(max(0.0, due - time.perf_counter()))
+            interpreter.set_tensor(given, images.load(pictures[number * 17 % len(pictures)], 224)[None])
             interpreter.invoke()
             interpreter.get_tensor(answer)
-            times.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - due)
         return times
 
     with ThreadPoolExecutor(threads) as pool:
-        for seconds in sys.stdin:
-            start = time.perf_counter()
-            until = start + float(seconds)
-            times = [one for each in pool.map(work, interpreters) for one in each]
-            print(len(times) / (time.perf_counter() - start), 1000 * statistics.median(times), flush=True)
+        for line in sys.stdin:
+            seconds, rate = map(float, line.split())
+            numbers, start = itertools.count(), time.perf_counter()
+            until = start + seconds
+            times = sorted(one for each in pool.map(work, interpreters) for one in each)
+            p50, p99 = (1000 * times[int(share * len(times))] for share in (0.5, 0.99))
+            print(len(times) / (time.perf_counter() - start), p50, p99, flush=True)
 
 
 if __name__ == "__main__":
