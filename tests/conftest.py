@@ -31,9 +31,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files with slow tests first, and the slowest before all: no process is to end long after the other."""
+    """Puts files with slow tests first, and the slowest before all: no process is to end long after the other.
+
+    While the slowest makes the demo, others have work that does not wait for it.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path.name != SLOWEST, item.path not in slow))
+    demo = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path.name != SLOWEST, item.path not in slow, item.path in demo))
 
 
 # A real model that names the colour of a picture: its mean red, green and blue -> a dense layer -> softmax.

@@ -35,7 +35,8 @@ def test_a_schedule_fires_recrawls_and_logs_a_run_that_can_be_compared(demo, tmp
             "item": ".item img",
             "next": "a[rel=next]",
         }
-        clone.configure(scrape={"allow_hosts": ["127.0.0.1"], "sources": [source]})
+        scrape = {"allow_hosts": ["127.0.0.1"], "sources": [source]}
+        clone.configure(scrape=scrape, export={"formats": []})  # those that always are; more take their time twice
         ui = Ui(clone)
         try:
             clone.run(sys.executable, "-m", "flows.pipeline")
