@@ -91,7 +91,9 @@ def save(module: Any, target: Path, signatures: Any = None) -> None:
         tf.saved_model.save(module, str(target), signatures=signatures)
     except tf.errors.OpError as fault:  # how TensorFlow tells of a disk that is full
         full = "No space left on device"
-        raise OSError(errno.ENOSPC if full in fault.message else errno.EIO, full) from fault
+        if full in fault.message:
+            raise OSError(errno.ENOSPC, full) from fault
+        raise OSError(errno.EIO, fault.message) from fault
     (target / "fingerprint.pb").unlink(missing_ok=True)
 
 

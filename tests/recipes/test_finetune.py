@@ -29,6 +29,7 @@ from imageloom.recipes.epochs import _has_stopped
 from imageloom.recipes.finetune import by_layer
 from imageloom.recipes.head import class_numbers
 
+BOTH = ("variables", "trainable_variables")
 CALM = {"flip": "none", "crop": 0, "contrast": 0.1, "brightness": 0, "colour": 0}
 QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 0.005, "augment": CALM}
 
@@ -44,7 +45,7 @@ flow = images = Input((32, 32, 3))
 for number, filters in enumerate((8, 12, 16)):
     begin = initializers.HeNormal(seed=number)
     flow = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False, kernel_initializer=begin)(flow)
-    flow = layers.ReLU()(layers.BatchNormalization()(flow))
+    flow = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(flow))
 model = Model(images, layers.GlobalAveragePooling2D()(flow))
 folder = Path(sys.argv[1])
 graphs.save(graphs.reusable(model), folder / "saved_model")
@@ -163,9 +164,33 @@ def test_only_the_last_layers_learn_where_no_more_are_asked(copied):
     assert changed == [False] * 6 + [True] * 3
 
 
-def variables(saved_model: Path) -> list[np.ndarray]:
+def variables(saved_model: Path, which: str = "trainable_variables") -> list[np.ndarray]:
     module = graphs.tensorflow().saved_model.load(str(saved_model))
-    return [one.numpy() for one in module.trainable_variables]
+    return [one.numpy() for one in getattr(module, which)]
+
+
+def test_it_takes_means_and_deviations_of_its_own_pictures_unless_told_not_to(copied, trained):
+    settings = project_sections(copied)
+    settings["train"]["finetune"] |= {"update_statistics": False, "epochs": 8, "learning_rate": 0.001}
+    copied.configure(**settings)
+    copied.run("train")
+    folders = [network.pretrained(copied.paths), network.of(trained.paths), network.of(copied.paths)]
+    pretrained, own, kept = ([variables(one.saved_model, name) for name in BOTH] for one in folders)
+    assert len(pretrained[0]) > len(pretrained[1])  # three times a mean and a deviation stand among all
+    moved = [not np.array_equal(old, new) for old, new in zip(pretrained[0], own[0], strict=True)]
+    assert all(moved)
+    moved = [not np.array_equal(old, new) for old, new in zip(pretrained[0], kept[0], strict=True)]
+    assert sum(moved) == len(pretrained[1]), history(copied)
+
+
+def test_statistics_of_several_workers_are_refused(copied, capsys):
+    from imageloom.cli import main
+
+    settings = project_sections(copied)
+    settings["train"]["finetune"]["strategy"] = "multi_worker"
+    copied.configure(**settings)
+    assert main(["train", "-C", str(copied.paths.root)]) == 2
+    assert "needs update_statistics: false" in capsys.readouterr().err
 
 
 def test_a_network_that_no_epoch_makes_better_stays_as_it_is(copied):
@@ -173,7 +198,8 @@ def test_a_network_that_no_epoch_makes_better_stays_as_it_is(copied):
     settings["train"]["finetune"] |= {"learning_rate": 1.0, "schedule": "constant", "epochs": 2, "patience": 1}
     copied.configure(**settings)
     copied.run("train")
-    before, after = (variables(one.saved_model) for one in (network.pretrained(copied.paths), network.of(copied.paths)))
+    networks = network.pretrained(copied.paths), network.of(copied.paths)
+    before, after = (variables(one.saved_model, "variables") for one in networks)
     assert all(np.array_equal(old, new) for old, new in zip(before, after, strict=True))
     _, begun, *worse = history(copied)
     assert [(row[0], row[-1]) for row in (begun, *worse)] == [("0", "True"), ("1", "False"), ("2", "False")]
@@ -207,7 +233,8 @@ def test_a_network_without_variables_is_refused(copied, tiles_backbone):
 def test_two_workers_learn_what_one_does(copied):
     settings = project_sections(copied)
     # Chance falls otherwise on two parts than on one whole, so nothing is left to it.
-    settings["train"]["finetune"] |= {"epochs": 2, "dropout": 0, "augment": CALM | {"contrast": 0}}
+    calm = {"epochs": 2, "dropout": 0, "augment": CALM | {"contrast": 0}, "update_statistics": False}
+    settings["train"]["finetune"] |= calm
     copied.configure(**settings)
     copied.run("train")
     alone = validation_losses(copied)
@@ -238,7 +265,7 @@ def test_who_the_workers_are_must_be_told(copied, monkeypatch, capsys):
 
     monkeypatch.delenv("TF_CONFIG", raising=False)
     settings = project_sections(copied)
-    settings["train"]["finetune"]["strategy"] = "multi_worker"
+    settings["train"]["finetune"] |= {"strategy": "multi_worker", "update_statistics": False}
     copied.configure(**settings)
     assert main(["train", "-C", str(copied.paths.root)]) == 2
     assert "TF_CONFIG does not say who the workers are" in capsys.readouterr().err

@@ -110,5 +110,5 @@ def _block(x: Any, keras: Any, block: _Block) -> Any:
 
 
 def _norm(x: Any, keras: Any, name: str, relu: bool = True) -> Any:
-    x = keras.layers.BatchNormalization(epsilon=1e-3, momentum=0.99, name=name)(x)
+    x = keras.layers.BatchNormalization(epsilon=1e-3, momentum=0.9, name=name)(x)
     return keras.layers.ReLU(6.0, name=f"{name}.relu")(x) if relu else x

@@ -22,6 +22,7 @@ _SIZES |= {"EfficientNetV2B1": 240, "EfficientNetV2B2": 260, "EfficientNetV2B3":
 _SIZES |= {"EfficientNetV2S": 384, "EfficientNetV2M": 480, "EfficientNetV2L": 480}
 
 _SEED = 0  # of random weights
+_MOMENTUM = 0.9  # of means and deviations, that a few hundred steps of fine-tuning are enough; some have 0.999
 
 
 def size_of(name: str) -> int:
@@ -50,6 +51,9 @@ def build(name: str, size: int, weights: str | Path) -> Any:
     network = _network(application, size, weights == "imagenet")
     if isinstance(weights, Path):
         _load(network, weights)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
     # Each family's way with pixels stands in its module; those that have it in the network change nothing here.
     preprocess = sys.modules[application.__module__].preprocess_input
     inputs = keras.Input((size, size, 3), name="inputs")

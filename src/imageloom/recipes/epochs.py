@@ -21,6 +21,7 @@ from imageloom.recipes.augment import AugmentParams
 from imageloom.recipes.checkpoints import Checkpoints, digest
 from imageloom.recipes.data import Data, best_row, measure, with_choice
 from imageloom.recipes.distribution import Strategy, Team
+from imageloom.recipes.head import Head
 from imageloom.recipes.pixels import Batches, decoded
 from imageloom.recipes.schedules import momenta, rates
 from imageloom.recipes.standard import picture_weights, smoothed
@@ -29,6 +30,7 @@ from imageloom.recipes.workshop import Workshop
 _SQUARES_DECAY, _EPSILON = 0.999, 1e-7  # of Adam
 _PREDICTED_TOGETHER = 32  # pictures
 _LOSS_SCALE = 256.0  # with float16, where small gradients would be lost
+_LOOKS = 50  # batches, at least, after which means that follow by a tenth are those of the training pictures
 
 # What a training that goes on must not have changed.
 _CODE = (augment.__file__, pixels.__file__, schedules.__file__, standard.__file__, __file__)
@@ -68,6 +70,8 @@ class Net:
         kernel: Variable float32[D, K], of the layer that ends it.
         bias: Variable float32[K].
         states: Variables that change without learning, such as means of batches.
+        begin: Fits kernel and bias to features float32[N, D] of the training pictures, once `states` are of these;
+            with None it is trained from those that it has.
     """
 
     features: Callable[[Any, bool], Any]
@@ -76,6 +80,7 @@ class Net:
     kernel: Any
     bias: Any
     states: Sequence[Any] = ()
+    begin: Callable[[np.ndarray], None] | None = None
 
     @property
     def learning(self) -> list[tuple[Any, float]]:
@@ -119,7 +124,7 @@ class Training:
             ]
         self._state = [*self._variables, *net.states, *self._moments[0], *self._moments[1]]
         self._take_step = tf.function(self._step, autograph=False, reduce_retracing=True)
-        self._answer = tf.function(self._probabilities, autograph=False, reduce_retracing=True)
+        self._look = tf.function(self._features, autograph=False, reduce_retracing=True)
 
     def run(
         self, sides: tuple[Data, Data], size: int, workshop: Workshop, recipe: str, begun: Sequence[dict[str, Any]] = ()
@@ -157,6 +162,9 @@ class Training:
         told = partial(self._note, checkpoints, partial(workshop.tell, key))
         for row in () if kept else begun:
             told(history, row)
+        if self._net.begin and not any(row["step"] for row in history):
+            self._follow(batches)
+            self._net.begin(self._seen(batches.pixels))
         self._learn(batches, held, history, told)
         if team.is_chief:
             self._restore(checkpoints.best())
@@ -193,10 +201,19 @@ class Training:
         if self._team.is_chief:
             tell(row)
 
+    def _follow(self, batches: Batches) -> None:
+        """Has the network's means and deviations be those of the training pictures."""
+        for step in range(max(_LOOKS, batches.each)):
+            self._team.strategy.run(self._look, args=(batches.pixels[batches.rows(step)], True))
+
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """What the network says of pictures uint8[N, S, S, 3]: float32[N, K]."""
+        return Head(self._net.kernel.numpy(), self._net.bias.numpy()).probabilities(self._seen(pixels))
+
+    def _seen(self, pixels: np.ndarray) -> np.ndarray:
+        """Features float32[N, D] of pictures uint8[N, S, S, 3]."""
         parts = range(0, len(pixels), _PREDICTED_TOGETHER)
-        return np.concatenate([self._answer(pixels[start : start + _PREDICTED_TOGETHER]).numpy() for start in parts])
+        return np.concatenate([self._look(pixels[start : start + _PREDICTED_TOGETHER], False) for start in parts])
 
     def _epoch(self, epoch: int, feed: Iterator[Any], path: "_Path", bar: console.Bar) -> dict[str, Any]:
         """Takes the steps of an epoch; gives the training's part of its row."""
@@ -276,10 +293,8 @@ class Training:
         right = tf.cast(tf.argmax(logits, axis=1) == classes, tf.float32)
         return slopes, loss, tf.reduce_sum(plain), tf.reduce_sum(right), tf.reduce_sum(tf.ones_like(plain))
 
-    def _probabilities(self, pixels: Any) -> Any:
-        tf, net = graphs.tensorflow(), self._net
-        features = net.features(tf.cast(pixels, tf.float32) / 255, False)
-        return tf.nn.softmax(tf.matmul(features, net.kernel) + net.bias)
+    def _features(self, pixels: Any, training: bool) -> Any:
+        return self._net.features(graphs.tensorflow().cast(pixels, "float32") / 255, training)
 
     def _distributed(self, batches: Batches, steps: range) -> Any:
         strategy = self._team.strategy
