@@ -158,7 +158,7 @@ def test_missing_model_says_how_to_have_one(tmp_path, in_project, advice):
     with pytest.raises(ModelError, match=r"model\.json is missing") as caught:
         Predictor(tmp_path / "models" / "export")
     assert caught.value.hint.startswith(advice)
-    assert caught.value.hint.endswith("or name the model's folder with --model")
+    assert caught.value.hint.endswith("or name the folder of an exported model")
 
 
 @pytest.mark.parametrize("name", ["model.tflite", "labels.txt", "head.npz", "ood.npz"])

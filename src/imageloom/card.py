@@ -137,7 +137,7 @@ def read(folder: Path) -> Card:
         advice = "run `dvc repro` to make one" if is_ours else "run this in the project's folder, where params.yaml is"
         raise ModelError(
             f"no exported model in {folder}: {CARD_FILE} is missing",
-            f"{advice}, or name the model's folder with --model",
+            f"{advice}, or name the folder of an exported model",
         ) from None
     except OSError as fault:
         raise ModelError(f"cannot read {path}: {fault.strerror}", "check the folder's permissions") from None

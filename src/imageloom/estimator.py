@@ -10,7 +10,9 @@ import json
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,7 +85,9 @@ class Estimator:
         Returns:
             float32[N, K], rows of which sum to one.
         """
-        shares = (self._shares(features) * self.pictures + 1) / (self.pictures + self.classes)
+        with _one_thread() if len(features) == 1 else nullcontext():
+            shares = self._shares(features)
+        shares = (shares * self.pictures + 1) / (self.pictures + self.classes)
         return tempered(shares.astype(np.float32), self.temperature)
 
     def tempered(self, temperature: float) -> "Estimator":
@@ -136,6 +140,21 @@ class Estimator:
                 f"do not trust who gave it to you; {_AGAIN}",
             )
         return cls(**_made(content, path))
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Keeps scikit-learn's libraries to one thread: for one picture more of them only wait for each other.
+
+    Neighbours among 1,600 pictures took 5 ms so, and 88 ms on two threads of a busy machine.
+    """
+    return _libraries().limit(limits=1)
+
+
+@cache
+def _libraries() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:

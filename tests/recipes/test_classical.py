@@ -18,6 +18,7 @@ import skops.io
 from blobs import blobs
 from projects import Project
 from servers import serving
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from imageloom import cli, files, runtimes, track
 from imageloom.errors import DataError, ImageloomError, ModelError
@@ -399,3 +400,20 @@ def test_a_missing_file_names_its_stage(tmp_path):
         Estimator.load(tmp_path / Estimator.FILE)
     assert caught.value.hint == "run `dvc repro train` first"
     assert Head.FILE != Estimator.FILE
+
+
+def test_one_picture_is_answered_on_one_thread():
+    """More of them wait for each other longer than they work."""
+    seen = []
+
+    class Watched:
+        n_features_in_ = 2
+
+        def predict_proba(self, features: np.ndarray) -> np.ndarray:
+            seen.append({library["num_threads"] for library in threadpool_info()})
+            return np.full((len(features), 2), 0.5)
+
+    with threadpool_limits(2):
+        for pictures in (1, 2):
+            Estimator(Watched(), 10, 2).probabilities(np.zeros((pictures, 2), np.float32))
+    assert seen == [{1}, {2}]
