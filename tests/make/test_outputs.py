@@ -59,6 +59,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(name, tmp_pat
     wrong = tmp_path / "pictures" if name.endswith("_file") else tmp_path / "file"
     with pytest.raises(ImageloomError, match=f"--{name}: .* is (a|no) folder"):
         targets(**{name: wrong}).require_free(pictures)
+    with pytest.raises(ImageloomError, match=f"--{name}: .*file is no folder"):
+        targets(**{name: tmp_path / "file" / "new" / "place"}).require_free(pictures)
     targets(**{name: tmp_path / "new" / "place"}).require_free(pictures)
 
 
@@ -95,6 +97,14 @@ def test_what_else_is_in_the_folder_of_the_saved_model_stays(tmp_path, pictures,
         "labels.txt": "a\nb\n",
         "lite/m.tflite": "new model.tflite",
     }
+
+
+@pytest.mark.parametrize("outer", ["export_dir", "tflite_output_file"])
+@pytest.mark.parametrize("inner", ["saved_model_dir", "labels_output_file", "summaries_dir"])
+def test_nothing_goes_into_what_is_written_whole(outer, inner, tmp_path, pictures):
+    wanted = targets(**{outer: tmp_path / "out", inner: tmp_path / "out" / "deep" / "place"})
+    with pytest.raises(ImageloomError, match=f"--{inner}: .* is inside --{outer}"):
+        wanted.require_free(pictures)
 
 
 @pytest.mark.parametrize("name", ["assets", "variables"])

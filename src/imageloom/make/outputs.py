@@ -16,6 +16,9 @@ _GRAPH = "saved_model.pb"
 _LABELS, _VARIABLES = f"assets/{card.LABELS_FILE}", "variables/variables"
 _OF_OLDER = ("fingerprint.pb", "keras_metadata.pb", f"{_VARIABLES}.data-*")
 
+# Folders in which other things stay.
+_SHARED = ("saved_model_dir", "summaries_dir")
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -52,9 +55,11 @@ class Targets:
         """
         given = {name: path for name in self.__dataclass_fields__ if (path := getattr(self, name))}
         for name, path in given.items():
-            others = [other for other, there in given.items() if there == path and other != name]
-            if others:
-                raise ImageloomError(f"--{name} and --{others[0]} are the same: {path}", "name two places")
+            for other, there in given.items():
+                if other != name and path == there:
+                    raise ImageloomError(f"--{name} and --{other} are the same: {path}", "name two places")
+                if there in path.parents and other not in _SHARED:
+                    raise ImageloomError(f"--{name}: {path} is inside --{other}", "name a place outside")
             self._require_place(name, path, pictures)
         if self.export_dir and self.export_dir.is_dir():
             self._require_own(self.export_dir)
@@ -63,13 +68,15 @@ class Targets:
 
     def _require_place(self, name: str, path: Path, pictures: Path) -> None:
         is_file = name.endswith("_file")
-        if path.is_dir() if is_file else path.exists() and not path.is_dir():
-            wrong = "a folder" if is_file else "no folder"
-            raise ImageloomError(f"--{name}: {path} is {wrong}", "name another place")
+        if is_file and path.is_dir():
+            raise ImageloomError(f"--{name}: {path} is a folder", "name another place")
         if not is_file and path.is_relative_to(pictures):
             hint = "it would be taken for a class the next time; name a place outside"
             raise ImageloomError(f"--{name}: {path} is in the folder of the pictures", hint)
-        above = next(one for one in (path, *path.parents) if one.exists() and one.is_dir())
+        folder = path.parent if is_file else path
+        above = next(one for one in (folder, *folder.parents) if one.exists())
+        if not above.is_dir():
+            raise ImageloomError(f"--{name}: {above} is no folder", "name another place")
         if not os.access(above, os.W_OK | os.X_OK):
             raise ImageloomError(f"--{name}: {above} cannot be written", "name another place, or ask for permission")
 
