@@ -50,7 +50,7 @@ def run(settings: Params, paths: Paths) -> None:
     """Writes models/classifier/ and reports/history.csv.
 
     Raises:
-        DataError: The split names a class that the parameters do not know, or too few.
+        DataError: The split names a class that the parameters do not know, or too few, or features are no numbers.
     """
     table = tables.read(paths.split, tables.SPLIT, "split")
     classes, sides = read(table, paths)
@@ -96,7 +96,7 @@ def read(table: Any, paths: Paths) -> tuple[list[ClassSpec], dict[str, Data]]:
         paths: Of the project.
 
     Raises:
-        DataError: The split names a class that the parameters do not know, or too few.
+        DataError: The split names a class that the parameters do not know, or too few, or features are no numbers.
     """
     classes = _classes(table["class"].to_pylist(), params.load_classes(paths.params))
     return classes, _sides(table, classes, network.pretrained(paths).features, paths)
@@ -116,6 +116,11 @@ def _sides(table: Any, classes: list[ClassSpec], store: FeatureStore, paths: Pat
             tuple(paths.raw / row["path"] for row in rows),
             np.array([1.0 if row["weight"] is None else row["weight"] for row in rows]),
         )
+        if not all(np.isfinite(look).all() for look in (found[side].features, *found[side].views)):
+            raise DataError(
+                f"features of pictures of the side `{side}` are infinite or no numbers",
+                "remove data/features and run `dvc repro --force embed`, which makes all of them again",
+            )
     return found
 
 

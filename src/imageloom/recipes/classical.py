@@ -74,11 +74,9 @@ def fit(train: Data, validation: Data, classes: int, params: ClassicalParams) ->
         params: See `ClassicalParams`.
 
     Raises:
-        DataError: There are fewer training pictures than what every value asks for, or features are no numbers.
+        DataError: There are fewer training pictures than what every value asks for.
         ImageloomError: XGBoost is asked for and not installed.
     """
-    if not all(np.isfinite(data.features).all() for data in (train, validation)):
-        raise DataError("features of the pictures are infinite or no numbers", "run `dvc repro --force embed`")
     method = _METHODS[params.method]
     values = _possible(method, len(train.classes), classes, params)
     scaler = _standard(train.features) if params.on == "features" else None
