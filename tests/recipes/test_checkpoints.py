@@ -63,7 +63,7 @@ def test_the_same_is_the_same_training_and_takes_nothing_of_another(sides, tmp_p
 
 
 @pytest.mark.parametrize("name", ["last.npz", "best.npz"])
-@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: b"junk", None], ids=["cut", "junk", "gone"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda _: b"junk", None], ids=("cut", "junk", "no"))
 def test_with_a_damaged_file_a_training_begins_anew(tmp_path, capsys, name, damage):
     kept = Checkpoints(tmp_path, "12ab")
     assert kept.read() == ([], [])  # where there is none nothing is said
