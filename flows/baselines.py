@@ -44,6 +44,17 @@ _SHOWN = (*(f"{stage}: " for stage in STAGES), "warning: ")
 MARKDOWN, CHART = "reports/baselines.md", "reports/baselines.png"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML, which forbids a key that is there twice; PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 class FailedError(Exception):
     """An experiment that did not come to its end; the others do not care."""
 
@@ -66,10 +77,17 @@ class Baseline:
 
     def misfit(self) -> str:
         """Why this machine cannot run it; empty where it can."""
-        if self.needs and importlib.util.find_spec(self.needs) is None:
+        if self.needs and not _is_installed(self.needs):
             return f"the package {self.needs} is not installed"
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
         return f"it takes {self.memory:g} GB of memory, and there are {there:.1f}" if self.memory > there else ""
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # a part of a package that is not there, or no package's name
+        return False
 
 
 class Watch:
@@ -95,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs them.
 
     Returns:
-        0 when all ended well, 2 when one did not, 130 after Ctrl-C.
+        0 when all ended well and are ranked, 2 when not, 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(prog="python -m flows.baselines", description="Compares recipes on your pictures.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of baselines.yaml (default: all)")
@@ -106,9 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = _chosen(asked)
         _check()
         with _copy() as copy:
-            failed = [each.name for each in chosen if not _run(each, copy, store, f"{experiment} baselines")]
-        if len(failed) < len(chosen):
-            _rank(f"{experiment} baselines")
+            went_well = [_run(each, copy, store, f"{experiment} baselines") for each in chosen]
+        is_ranked = any(went_well) and _rank(f"{experiment} baselines")
     except CannotStartError as fault:
         sys.stderr.write(f"error: {fault.message}\nhint: {fault.hint}\n")
         return 2
@@ -118,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the experiments that had ended are kept\n")
         return 130
-    return 2 if failed else 0
+    return 0 if is_ranked and all(went_well) else 2
 
 
 def _chosen(names: list[str]) -> list[Baseline]:
@@ -136,6 +153,8 @@ def _chosen(names: list[str]) -> list[Baseline]:
             _say(f"{each.name}: left out: {reason}")
         else:
             chosen.append(each)
+    if not chosen:
+        raise CannotStartError("nothing is left to compare", "name others, or install what they need")
     return chosen
 
 
@@ -147,7 +166,7 @@ def read(path: Path) -> list[Baseline]:
     """
     advice = "each name has parameters such as {train.recipe: head}"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise CannotStartError(f"cannot read {path.name}: {str(fault).splitlines()[0]}", advice) from None
     if not isinstance(content, dict) or not all(isinstance(sets, dict) for sets in content.values()):
@@ -155,9 +174,11 @@ def read(path: Path) -> list[Baseline]:
     found = []
     for name, sets in content.items():
         wrong = next((key for key, value in sets.items() if isinstance(value, dict | list)), None)
-        needs, memory = str(sets.pop("needs", "")), sets.pop("memory", 0)
+        needs, memory = sets.pop("needs", ""), sets.pop("memory", 0)
         if wrong is not None or not isinstance(memory, int | float):
             raise CannotStartError(f"{path.name}: {name}: {wrong or 'memory'} is not one value", advice)
+        if not isinstance(needs, str):
+            raise CannotStartError(f"{path.name}: {name}: needs is not a package's name", "leave it out, or name one")
         found.append(Baseline(str(name), sets, needs, memory))
     return found
 
@@ -271,12 +292,15 @@ def _timed(name: str, words: list[str], folder: Path) -> float:
     return time.monotonic() - started
 
 
-def _rank(experiment: str) -> None:
+def _rank(experiment: str) -> bool:
+    """Prints and writes the ranking; gives whether it could, and what was in the way is said."""
     words = ["rank", "-C", str(PROJECT), "--experiment", experiment]
     written = ["--markdown", str(PROJECT / MARKDOWN), "--chart", str(PROJECT / CHART)]
     _say("")
-    subprocess.run(["imageloom", *words, *written], env=dvc.environment(), check=False)
-    _say(f"\nchart      {CHART}\ndvc exp show lists the experiments, dvc exp apply NAME takes one into your project")
+    code = subprocess.run(["imageloom", *words, *written], env=dvc.environment(), check=False).returncode
+    _say(f"\nchart      {CHART}" if code == 0 else "")
+    _say("dvc exp show lists the experiments, dvc exp apply NAME takes one into your project")
+    return code == 0
 
 
 def _git(*words: str) -> str:

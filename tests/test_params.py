@@ -57,6 +57,25 @@ def test_a_value_of_several_kinds_is_told_all_of_them_and_what_it_is_for(written
     assert "(and 1 more)" in fault.message  # not what else `layers` may be
 
 
+@pytest.mark.parametrize(
+    ("written_as", "where"),
+    [
+        ("probe: { c: [0.1, .inf] }", "probe.c.1"),
+        ("classical: { method: svm, c: [.inf] }", "classical.c.0"),
+        ("head: { l2: .inf }", "head.l2"),
+        ("head: { learning_rate: .nan }", "head.learning_rate"),
+        ("cnn: { weight_decay: .inf }", "cnn.weight_decay"),
+        ("known: { target_precision: .nan }", "known.target_precision"),
+        ("classical: { depths: [3, 100000000000000000000] }", "classical.depths.1"),
+        ("classical: { leaves: [100000000000000000000] }", "classical.leaves.0"),
+        ("classical: { rounds: [100000000000000000000] }", "classical.rounds.0"),
+    ],
+)
+def test_numbers_without_end_are_refused(written, written_as, where):
+    fault = refused("train", TrainParams, written(f"train:\n  {written_as}\n"))
+    assert fault.message.startswith(f"params.yaml:2: train.{where}: input should be ")
+
+
 def test_parts_that_leave_nothing_to_train_on_are_refused(written):
     fault = refused("split", SplitParams, written("seed: 1\nsplit: {validation: 0.5, test: 0.5}\n"))
     assert fault.message == "params.yaml:2: split: validation 0.5 + test 0.5 leave nothing to train on"

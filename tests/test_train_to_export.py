@@ -9,9 +9,10 @@ import pytest
 from projects import Project, picture
 
 from imageloom import images, tables
+from imageloom.cli import main
 from imageloom.engine import Engine
 from imageloom.errors import DataError, ModelError
-from imageloom.features import FeatureStore
+from imageloom.features import FeatureStore, key
 
 CLASSES = [{"name": "warm", "label": "暖 <b>warm</b>"}, {"name": "cold", "label": "冷 & $cold$"}]
 SIZE = {"warm": 60, "cold": 40}
@@ -88,6 +89,26 @@ def test_classes_that_do_not_match_the_pictures_are_refused(copied, classes, mes
     with pytest.raises(DataError, match=message):
         copied.run("train")
     assert (copied.paths.classifier / "head.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["train", "lr-find"])
+@pytest.mark.parametrize("view", ["", "mirror"])
+@pytest.mark.parametrize(("side", "recipe"), [("validation", "probe"), ("train", "head"), ("train", "cnn")])
+def test_features_that_are_no_numbers_are_refused(copied, capsys, side, recipe, view, command):
+    copied.configure(classes=CLASSES, split={"method": "stratified"}, train={"recipe": recipe})
+    split = tables.read(copied.paths.split, tables.SPLIT, "split").to_pylist()
+    damaged = key(next(row["id"] for row in split if row["side"] == side), view)
+    store = FeatureStore(copied.paths.features)
+    ids = store.ids()
+    vectors = dict(zip(ids, store.read(ids), strict=True))
+    vectors |= {key(name, view): vectors[name].copy() for name in ids}
+    vectors[damaged][3] = np.nan
+    store.keep_only(set())
+    store.append(vectors.items(), len(vectors[damaged]))
+    assert main([command, "-C", str(copied.paths.root)]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: features of pictures of the side `{side}` are infinite or no numbers"
+    assert hint.startswith("hint: remove data/features and run `dvc repro --force embed`")
 
 
 def test_tables_tell_what_the_metrics_say(exported):

@@ -49,9 +49,9 @@ class _Loader(yaml.SafeLoader):
 
 
 class StageParams(BaseModel):
-    """A stage's section of `params.yaml`: cannot be changed once read, and refuses keys it does not know."""
+    """A stage's section of `params.yaml`: cannot be changed once read; of finite numbers, and of keys it knows."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -50,7 +50,7 @@ def run(settings: Params, paths: Paths) -> None:
     """Writes models/classifier/ and reports/history.csv.
 
     Raises:
-        DataError: The split names a class that the parameters do not know, or too few.
+        DataError: The split names a class that the parameters do not know, or too few, or features are no numbers.
     """
     table = tables.read(paths.split, tables.SPLIT, "split")
     classes, sides = read(table, paths)
@@ -82,9 +82,9 @@ def run(settings: Params, paths: Paths) -> None:
             **({"training": fitted.training} if fitted.training else {}),
         }
         files.write_json(folder / "classifier.json", about)
-    shutil.rmtree(_kept(paths), ignore_errors=True)
     history = fitted.history
     files.write_csv(paths.reports / "history.csv", list(history[0]), [list(row.values()) for row in history])
+    shutil.rmtree(_kept(paths, settings.recipe), ignore_errors=True)
     _say(fitted, found, sides, settings)
 
 
@@ -96,7 +96,7 @@ def read(table: Any, paths: Paths) -> tuple[list[ClassSpec], dict[str, Data]]:
         paths: Of the project.
 
     Raises:
-        DataError: The split names a class that the parameters do not know, or too few.
+        DataError: The split names a class that the parameters do not know, or too few, or features are no numbers.
     """
     classes = _classes(table["class"].to_pylist(), params.load_classes(paths.params))
     return classes, _sides(table, classes, network.pretrained(paths).features, paths)
@@ -116,6 +116,11 @@ def _sides(table: Any, classes: list[ClassSpec], store: FeatureStore, paths: Pat
             tuple(paths.raw / row["path"] for row in rows),
             np.array([1.0 if row["weight"] is None else row["weight"] for row in rows]),
         )
+        if not all(np.isfinite(look).all() for look in (found[side].features, *found[side].views)):
+            raise DataError(
+                f"features of pictures of the side `{side}` are infinite or no numbers",
+                "remove data/features and run `dvc repro --force embed`, which makes all of them again",
+            )
     return found
 
 
@@ -137,7 +142,7 @@ def _train_network(
     classes, sides = given
     own = network.own(folder)
     with Live(paths) as live:
-        workshop = _workshop(paths, own.saved_model, live)
+        workshop = _workshop(paths, settings.recipe, own.saved_model, live)
         train = registry.NETWORKS[settings.recipe]
         made = train(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe), workshop)
     backbone_files.complete(own.folder, made.about)
@@ -150,14 +155,14 @@ def _help(own: Any, recipe: str, given: tuple[list[ClassSpec], dict[str, Data]],
     """Trains along with the process that writes the classifier."""
     classes, sides = given
     with tempfile.TemporaryDirectory(prefix="imageloom-") as folder, threadpool_limits(1):
-        workshop = _workshop(paths, Path(folder) / "saved_model", Live(paths))
+        workshop = _workshop(paths, recipe, Path(folder) / "saved_model", Live(paths))
         registry.NETWORKS[recipe](sides["train"], sides["validation"], len(classes), own, workshop)
     console.say("train: this worker has done its part; the first one writes the classifier")
 
 
-def _workshop(paths: Paths, target: Path, live: Live) -> Workshop:
+def _workshop(paths: Paths, recipe: str, target: Path, live: Live) -> Workshop:
     pretrained = network.pretrained(paths)
-    return Workshop(pretrained, pretrained.features.made_by()["aspect"], target, _kept(paths), live.tell)
+    return Workshop(pretrained, pretrained.features.made_by()["aspect"], target, _kept(paths, recipe), live.tell)
 
 
 def _embedded(classes: list[ClassSpec], table: Any, paths: Paths, folder: Path) -> dict[str, Data]:
@@ -168,9 +173,9 @@ def _embedded(classes: list[ClassSpec], table: Any, paths: Paths, folder: Path) 
     return _sides(table, classes, own.features, paths)
 
 
-def _kept(paths: Paths) -> Path:
-    """Where a training that takes long keeps what it goes on from when it is killed."""
-    return paths.classifier.with_name(".classifier.training")
+def _kept(paths: Paths, recipe: str) -> Path:
+    """Where a training by a recipe that takes long keeps what it goes on from when it is killed."""
+    return paths.classifier.with_name(".classifier.training") / recipe
 
 
 def _say(fitted: Fitted, found: Classifier, sides: dict[str, Data], settings: Params) -> None:

@@ -101,6 +101,11 @@ class Compared:
         self.call("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "state")
         self.call(sys.executable, "-m", "dvc", "repro", "-q")  # dvc.lock is not in git yet, as after a first `make run`
 
+    def copied(self, place: Path) -> "Compared":
+        copied = object.__new__(Compared)
+        copied.root = Path(shutil.copytree(self.root, place, symlinks=True))
+        return copied
+
     def environment(self) -> dict[str, str]:
         """Of one who has told git nothing about himself."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_", "GIT_"))}
@@ -188,20 +193,33 @@ def test_each_recipe_is_an_experiment_and_a_run_and_the_project_stays_as_it_was(
     assert "accuracy: 0.9" in (project.root / "params.yaml").read_text(encoding="utf-8")
 
 
+def test_a_ranking_that_cannot_be_written_is_no_success(project: Compared, tmp_path: Path) -> None:
+    copied = project.copied(tmp_path / "copy")
+    (copied.root / "reports" / "baselines.png").mkdir()
+    running = copied.start("probe")
+    said, errors = running.communicate(timeout=300)
+    assert running.returncode == 2, errors
+    assert "probe: train: it went well" in said
+    assert "chart  " not in said
+    assert errors.startswith("error: cannot write ")
+
+
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
         (lambda root: (root / "params.yaml").write_text(PARAMS.replace("folder", "urls")), "pictures or parameters"),
         (lambda root: (root / "baselines.yaml").write_text("- head\n"), "baselines.yaml is not a list of experiments"),
+        (lambda root: (root / "baselines.yaml").write_text("probe: {}\nprobe: {}\n"), "'probe' is there twice"),
+        (lambda root: (root / "baselines.yaml").write_text("probe: {needs: }\n"), "needs is not a package's name"),
+        (lambda root: (root / "baselines.yaml").write_text("probe: {needs: no.such}\n"), "nothing is left to compare"),
         (lambda root: (root / "baselines.yaml").write_text("a: {train: {recipe: b}}\n"), "train is not one value"),
         (lambda root: (root / "baselines.yaml").write_text("other: {}\n"), "no baseline 'probe'"),
         (lambda root: (root / "dvc.lock").unlink(), "nothing was crawled and split yet"),
     ],
-    ids=["stale", "no list of names", "nested", "unknown", "never run"],
+    ids=["stale", "no list of names", "twice", "needs nothing", "left out", "nested", "unknown", "never run"],
 )
 def test_what_cannot_be_compared_is_said(project: Compared, tmp_path: Path, damage, error: str) -> None:
-    copied = object.__new__(Compared)
-    copied.root = Path(shutil.copytree(project.root, tmp_path / "copy", symlinks=True))
+    copied = project.copied(tmp_path / "copy")
     damage(copied.root)
     running = copied.start("probe")
     _, said = running.communicate(timeout=300)

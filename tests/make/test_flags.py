@@ -130,6 +130,14 @@ def test_fine_tuning_is_the_recipe_of_that_name():
         read("--do_fine_tuning", "--recipe=probe")
 
 
+def test_what_alters_pictures_says_so_where_fine_tuning_alters_none():
+    words = ["--do_fine_tuning", "--rotation_range=30", "--height_shift_range=0.2", "--zoom_range=0.2"]
+    told = "--rotation_range, --height_shift_range, --zoom_range: no meaning without --do_data_augmentation"
+    assert read(*words).notes[1:] == [told]
+    assert read(*words).sections == read("--do_fine_tuning").sections
+    assert read(*words, "--do_data_augmentation").notes == read("--do_fine_tuning").notes
+
+
 @pytest.mark.parametrize("share", ["0", "0.6", "-1"])
 def test_a_split_that_leaves_nothing_is_refused(share):
     with pytest.raises(ImageloomError, match="--validation_split must be over 0"):
@@ -160,6 +168,11 @@ def test_it_says_when_no_model_will_be_written():
     [
         (["--train_epochs=0"], "train", "--train_epochs: input should be greater than or equal to 1, not 0"),
         (["--recipe=head", "--label_smoothing=2"], "train", "--label_smoothing: input should be less than 1"),
+        (
+            ["--do_fine_tuning", "--do_data_augmentation", "--height_shift_range=0.9"],
+            "train",
+            "--width_shift_range or --height_shift_range: input should be less than or equal to 0.8, not 0.9",
+        ),
         (["--image_size=8"], "backbone", "--image_size: input should be greater than or equal to 32, not 8"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import resource
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,14 +28,29 @@ def pictures(tmp_path):
 def paths(tmp_path):
     """A project whose export has the files that a real one has, by name."""
     paths = Paths(tmp_path / "project")
-    for name in ("saved_model/saved_model.pb", "saved_model/variables/variables.index", "model.tflite", "model.json"):
+    parts = ("saved_model.pb", "variables/variables.index", "assets/labels.txt")
+    for name in (*(f"saved_model/{part}" for part in parts), "model.tflite", "model.json"):
         (paths.export / name).parent.mkdir(parents=True, exist_ok=True)
         (paths.export / name).write_text(f"new {name}")
-    (paths.export / "saved_model" / "assets").mkdir()
     (paths.export / "model.json").write_text(json.dumps({"files": {"model.tflite": "", "saved_model/x": ""}}))
     paths.classifier.mkdir(parents=True)
     (paths.classifier / "labels.txt").write_text("a\nb\n")
     return paths
+
+
+def contents(folder) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def no_file_longer_than(length: int):
+    """The system writes no more into a file than that, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,6 +59,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(name, tmp_pat
     wrong = tmp_path / "pictures" if name.endswith("_file") else tmp_path / "file"
     with pytest.raises(ImageloomError, match=f"--{name}: .* is (a|no) folder"):
         targets(**{name: wrong}).require_free(pictures)
+    with pytest.raises(ImageloomError, match=f"--{name}: .*file is no folder"):
+        targets(**{name: tmp_path / "file" / "new" / "place"}).require_free(pictures)
     targets(**{name: tmp_path / "new" / "place"}).require_free(pictures)
 
 
@@ -60,23 +79,51 @@ def test_two_things_do_not_go_to_one_place(tmp_path, pictures):
 def test_what_else_is_in_the_folder_of_the_saved_model_stays(tmp_path, pictures, paths):
     model = tmp_path / "work"
     (model / "data").mkdir(parents=True)
-    (model / "variables").mkdir()
-    for name in ("data/mine.jpg", "variables/old.index", "keras_metadata.pb", "notes.txt"):
+    of_others = ("data/mine.jpg", "variables/mine.csv", "assets/mine.png", "notes.txt")
+    of_model = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00001-of-00002")
+    for name in (*of_others, *of_model, "keras_metadata.pb"):
+        (model / name).parent.mkdir(exist_ok=True)
         (model / name).write_text("old")
     wanted = targets(
         saved_model_dir=model, labels_output_file=model / "labels.txt", tflite_output_file=model / "lite" / "m.tflite"
     )
     wanted.require_free(pictures)
     wanted.write(paths)
-    found = {path.relative_to(model).as_posix(): path.read_text() for path in model.rglob("*") if path.is_file()}
-    assert found == {
-        "data/mine.jpg": "old",
-        "notes.txt": "old",
+    assert contents(model) == {
+        **dict.fromkeys(of_others, "old"),
+        "assets/labels.txt": "new saved_model/assets/labels.txt",
         "variables/variables.index": "new saved_model/variables/variables.index",
         "saved_model.pb": "new saved_model/saved_model.pb",
         "labels.txt": "a\nb\n",
         "lite/m.tflite": "new model.tflite",
     }
+
+
+@pytest.mark.parametrize("outer", ["export_dir", "tflite_output_file"])
+@pytest.mark.parametrize("inner", ["saved_model_dir", "labels_output_file", "summaries_dir"])
+def test_nothing_goes_into_what_is_written_whole(outer, inner, tmp_path, pictures):
+    wanted = targets(**{outer: tmp_path / "out", inner: tmp_path / "out" / "deep" / "place"})
+    with pytest.raises(ImageloomError, match=f"--{inner}: .* is inside --{outer}"):
+        wanted.require_free(pictures)
+
+
+@pytest.mark.parametrize("name", ["assets", "variables"])
+def test_pictures_are_not_where_the_saved_model_puts_its_parts(name, tmp_path):
+    pictures = tmp_path / "site" / name
+    (pictures / "a").mkdir(parents=True)
+    with pytest.raises(ImageloomError, match="is in the folder of the pictures"):
+        targets(saved_model_dir=tmp_path / "site").require_free(pictures)
+
+
+@pytest.mark.parametrize("name", ["assets/labels.txt", "variables/variables.index"])
+def test_a_file_of_a_saved_model_s_name_is_a_saved_model_s_only_beside_its_graph(name, tmp_path, pictures):
+    wanted = targets(saved_model_dir=tmp_path / "site")
+    (tmp_path / "site" / name).parent.mkdir(parents=True)
+    (tmp_path / "site" / name).write_text("mine")
+    with pytest.raises(ImageloomError, match=f"holds {name!r}, which would be lost"):
+        wanted.require_free(pictures)
+    (tmp_path / "site" / "saved_model.pb").write_text("old")
+    wanted.require_free(pictures)
 
 
 def test_a_folder_that_is_written_whole_loses_nothing_of_its_owner_s(tmp_path, pictures, paths):
@@ -99,3 +146,23 @@ def test_an_export_does_not_take_the_place_of_another_programs_model_json(conten
     with pytest.raises(ImageloomError, match=r"holds 'model\.json', which would be lost") as raised:
         targets(export_dir=folder).require_free(pictures)
     assert "dvc" not in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "long"),
+    [
+        ("saved_model_dir", "saved_model/variables/variables.index"),
+        ("export_dir", "saved_model/variables/variables.index"),
+        ("tflite_output_file", "model.tflite"),
+    ],
+)
+def test_on_a_full_disk_the_old_one_stays_whole(name, long, tmp_path, paths):
+    wanted = targets(**{name: tmp_path / "out" / "it"})
+    wanted.write(paths)
+    before = contents(tmp_path / "out")
+    for file in contents(paths.export):
+        (paths.export / file).write_text("newer")
+    (paths.export / long).write_text("newer" * 1000)
+    with no_file_longer_than(1000), pytest.raises(ImageloomError, match=r"cannot write .*: File too large"):
+        wanted.write(paths)
+    assert contents(tmp_path / "out") == before

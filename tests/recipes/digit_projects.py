@@ -9,7 +9,7 @@ import digits
 from killed import run_until
 from projects import Project
 
-from imageloom import train
+from imageloom import params, train
 
 CLASSES = [{"name": f"digit {number}", "label": f"{number} 号"} for number in digits.DIGITS]
 
@@ -51,7 +51,7 @@ def trained_by_a_process(project: Project) -> subprocess.CompletedProcess[str]:
 
 def train_killed_and_again(project: Project, epochs: int) -> None:
     """Kills a training after so many epochs, and has another go on from there."""
-    kept = train._kept(project.paths)
+    kept = train._kept(project.paths, params.load("train", train.Params, project.paths.params).recipe)
     run_until("history.csv", epochs, *command(project)[3:])
     assert [len(path.read_text().splitlines()) for path in kept.glob("*/history.csv")] == [1 + epochs]
     assert not project.paths.classifier.exists()

@@ -53,9 +53,32 @@ def test_the_same_is_the_same_training_and_takes_nothing_of_another(sides, tmp_p
     own = key_of(sides, tmp_path)
     assert key_of(tuple(replace(side) for side in sides), tmp_path) == own
     kept = Checkpoints(tmp_path / "kept", own)
+    kept.write_best([np.arange(3)])
     kept.write([np.arange(3)], [{"step": 1}])
     state, history = Checkpoints(tmp_path / "kept", own).read()
     assert ([values.tolist() for values in state], history) == ([[0, 1, 2]], [{"step": 1}])
     weighed = key_of((OTHERS["weights"](sides[0]), sides[1]), tmp_path)
     assert Checkpoints(tmp_path / "kept", weighed).read() == ([], [])
     assert not kept.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["last.npz", "best.npz"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda _: b"junk", None], ids=("cut", "junk", "no"))
+def test_with_a_damaged_file_a_training_begins_anew(tmp_path, capsys, name, damage):
+    kept = Checkpoints(tmp_path, "12ab")
+    assert kept.read() == ([], [])  # where there is none nothing is said
+    assert capsys.readouterr().err == ""
+    kept.write_best([np.arange(3)])
+    kept.write([np.arange(3)], [{"step": 1}])
+    path = kept.folder / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage:
+        path.write_bytes(damage(content))
+    assert kept.read() == ([], [])
+    said = capsys.readouterr().err
+    assert said.startswith("warning: train: begins anew") or (name, damage) == ("last.npz", None)
+    assert said.count("\n") <= 1
+    kept.write_best([np.arange(4)])
+    kept.write([np.arange(4)], [{"step": 1}])
+    assert kept.read()[1] == [{"step": 1}]

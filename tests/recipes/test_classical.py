@@ -21,7 +21,7 @@ from servers import serving
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from imageloom import cli, files, runtimes, track
-from imageloom.errors import DataError, ImageloomError, ModelError
+from imageloom.errors import DataError, ModelError
 from imageloom.estimator import Estimator
 from imageloom.evaluate import outcome
 from imageloom.predictor import EstimatorPredictor, _load_pyfunc, of_folder
@@ -265,13 +265,6 @@ def test_a_model_of_xgboost_says_what_it_lacks(monkeypatch, tmp_path):
     with pytest.raises(ModelError, match=r"xgboost, which .*model\.skops needs, is not installed") as caught:
         Estimator.load(tmp_path / Estimator.FILE)
     assert caught.value.hint == "uv pip install xgboost"
-
-
-def test_features_that_are_no_numbers_are_refused():
-    train, validation = blobs(2, [20, 20], 1), blobs(2, [5, 5], 1, seed=1)
-    train.features[3, 2] = np.nan
-    with pytest.raises(ImageloomError, match="no numbers"):
-        fit(train, validation, 2, ClassicalParams())
 
 
 # What others may give for a classifier.

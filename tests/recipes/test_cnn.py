@@ -5,11 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from digit_projects import copy_of, digit_project, train_killed_and_again, trained_by_a_process
 from projects import Project
 
 from imageloom import params, train
-from imageloom.errors import DataError
+from imageloom.errors import DataError, ImageloomError
 from imageloom.evaluate import outcome
 from imageloom.predictor import Predictor
 from imageloom.recipes.cnn import CnnParams, _model, _require_room
@@ -62,6 +63,24 @@ def test_it_goes_on_where_it_was_killed_with_the_same_result(trained, tmp_path):
     shutil.rmtree(copied.paths.classifier)
     train_killed_and_again(copied, 3)
     assert {name: (copied.paths.classifier / name).read_bytes() for name in expected} == expected
+
+
+def test_what_was_learnt_stays_until_all_is_written_and_when_another_recipe_is_run(trained, tmp_path, capsys):
+    copied = copy_of(trained, tmp_path / "copy")
+    sections = yaml.safe_load(copied.paths.params.read_text(encoding="utf-8"))
+    sections["train"]["cnn"]["epochs"] = 1
+    copied.configure(**sections)
+    shutil.rmtree(copied.paths.reports)
+    copied.paths.reports.write_bytes(b"")
+    with pytest.raises(ImageloomError, match="reports is no folder"):
+        copied.run("train")
+    copied.paths.reports.unlink()
+    copied.configure(**sections | {"train": {"recipe": "probe"}})
+    copied.run("train")
+    capsys.readouterr()
+    copied.configure(**sections)
+    copied.run("train")
+    assert "goes on after epoch 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("units", "normalise", "length"), [(0, True, 32), (24, False, 24)])

@@ -1,12 +1,14 @@
 """The head's gradient is the loss's, its training is what its parameters say, and what goes wrong is told."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from blobs import blobs
 
 from imageloom.errors import DataError
 from imageloom.recipes import dense, rates
-from imageloom.recipes.data import Data
+from imageloom.recipes.data import Data, measure
 from imageloom.recipes.dense import HeadParams, fit
 from imageloom.recipes.standard import Standard, smoothed
 
@@ -47,6 +49,21 @@ def test_it_learns_and_tells_of_each_epoch(sides, optimiser):
     right = (fitted.fresh.argmax(axis=1) == sides[1].classes).mean()
     assert right == pytest.approx(chosen(history)["validation_accuracy"])
     assert right > 0.8
+
+
+def test_the_head_is_that_of_the_best_epoch_and_no_other_stays_in_memory():
+    random = np.random.default_rng(0)
+    train, validation = (Data(random.normal(size=(n, 1000)).astype(np.float32), np.arange(n) % 30) for n in (60, 30))
+    peaks = []
+    for epochs in (2, 60):
+        tracemalloc.start()
+        fitted = fit(train, validation, 30, HeadParams(epochs=epochs, batch_size=60, schedule="constant"))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 10 * fitted.head.kernel.nbytes
+    best = chosen(fitted.history)
+    assert best["step"] < 60  # there is nothing to learn
+    assert measure(fitted.head.probabilities(train.features), train.classes, "train").items() <= best.items()
 
 
 def test_without_regularisation_it_comes_to_what_logistic_regression_finds(sides):

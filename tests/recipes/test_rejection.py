@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from imageloom import ood
 from imageloom.errors import DataError
 from imageloom.recipes.rejection import RejectionParams, bounds, max_distance
 
@@ -68,6 +69,16 @@ def test_answers_that_are_equally_sure_are_known_together():
     found = bounds(probabilities, np.ones(4), actual, RejectionParams(target_precision=0.9, least_share=0))
     assert (found.precision, found.share_known) == (1, 0.25)
     assert found.min_confidence == pytest.approx(0.8, abs=1e-5)  # halfway to the surest that is not known
+
+
+def test_what_is_told_is_what_the_bound_gives_where_answers_are_about_equally_sure():
+    confidences = 1 - 6e-8 * np.arange(1, 41)
+    probabilities, actual = answers(confidences, np.arange(40) < 20)
+    found = bounds(probabilities, np.ones(40), actual, RejectionParams(target_precision=1, least_share=0))
+    answered = ood.known(probabilities.max(axis=1), np.ones(40), found.to_dict())
+    assert answered.sum() > 20
+    assert found.share_known == answered.mean()
+    assert found.precision == (probabilities.argmax(axis=1) == actual)[answered].mean() < 1
 
 
 def test_what_cannot_be_reached_is_told():

@@ -13,9 +13,10 @@ FLAGS = {
     "label_smoothing": "--label_smoothing",
     "augment.rotation": "--rotation_range",
     "augment.zoom": "--zoom_range",
-    "augment.crop": "--width_shift_range",
+    "augment.crop": "--width_shift_range or --height_shift_range",
 }
 
+_OF_AUGMENTATION = ("rotation_range", "width_shift_range", "height_shift_range", "zoom_range")
 _WITHOUT_MEANING = ("momentum", "l1_regularizer", "l2_regularizer")
 _STILL = {"flip": "none", "crop": 0, "contrast": 0, "brightness": 0, "colour": 0}
 
@@ -57,4 +58,8 @@ def notes(arguments: argparse.Namespace, given: Sequence[str]) -> list[str]:
     if silent:
         names = ", ".join(f"--{flag}" for flag in silent)
         found.append(f"{names}: no meaning any more: steps are AdamW's, and pictures are not sheared")
+    idle = [flag for flag in _OF_AUGMENTATION if getattr(arguments, flag) is not None]
+    if idle and not arguments.do_data_augmentation:
+        names = ", ".join(f"--{flag}" for flag in idle)
+        found.append(f"{names}: no meaning without --do_data_augmentation")
     return found

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,13 @@ from imageloom import card, console, files
 from imageloom.errors import DataError, ImageloomError
 from imageloom.files import Paths
 
-# What a SavedModel's folder holds, in the order in which it is put there; those of older kinds are removed.
-_SAVED_MODEL = ("variables", "assets", "saved_model.pb")
-_OF_OTHERS = ("fingerprint.pb", "keras_metadata.pb")
+# A SavedModel's folder holds its graph and two folders, which may be anyone's where there is no graph.
+_GRAPH = "saved_model.pb"
+_LABELS, _VARIABLES = f"assets/{card.LABELS_FILE}", "variables/variables"
+_OF_OLDER = ("fingerprint.pb", "keras_metadata.pb", f"{_VARIABLES}.data-*")
+
+# Folders in which other things stay.
+_SHARED = ("saved_model_dir", "summaries_dir")
 
 
 @dataclass(frozen=True)
@@ -50,22 +55,28 @@ class Targets:
         """
         given = {name: path for name in self.__dataclass_fields__ if (path := getattr(self, name))}
         for name, path in given.items():
-            others = [other for other, there in given.items() if there == path and other != name]
-            if others:
-                raise ImageloomError(f"--{name} and --{others[0]} are the same: {path}", "name two places")
+            for other, there in given.items():
+                if other != name and path == there:
+                    raise ImageloomError(f"--{name} and --{other} are the same: {path}", "name two places")
+                if there in path.parents and other not in _SHARED:
+                    raise ImageloomError(f"--{name}: {path} is inside --{other}", "name a place outside")
             self._require_place(name, path, pictures)
         if self.export_dir and self.export_dir.is_dir():
             self._require_own(self.export_dir)
+        if self.saved_model_dir:
+            self._require_parts(self.saved_model_dir, pictures)
 
     def _require_place(self, name: str, path: Path, pictures: Path) -> None:
         is_file = name.endswith("_file")
-        if path.is_dir() if is_file else path.exists() and not path.is_dir():
-            wrong = "a folder" if is_file else "no folder"
-            raise ImageloomError(f"--{name}: {path} is {wrong}", "name another place")
+        if is_file and path.is_dir():
+            raise ImageloomError(f"--{name}: {path} is a folder", "name another place")
         if not is_file and path.is_relative_to(pictures):
             hint = "it would be taken for a class the next time; name a place outside"
             raise ImageloomError(f"--{name}: {path} is in the folder of the pictures", hint)
-        above = next(one for one in (path, *path.parents) if one.exists() and one.is_dir())
+        folder = path.parent if is_file else path
+        above = next(one for one in (folder, *folder.parents) if one.exists())
+        if not above.is_dir():
+            raise ImageloomError(f"--{name}: {above} is no folder", "name another place")
         if not os.access(above, os.W_OK | os.X_OK):
             raise ImageloomError(f"--{name}: {above} cannot be written", "name another place, or ask for permission")
 
@@ -75,6 +86,14 @@ class Targets:
         if strange:
             hint = "name a folder that is not there yet, or an earlier --export_dir"
             raise ImageloomError(f"--export_dir: {folder} holds {strange[0]!r}, which would be lost", hint)
+
+    def _require_parts(self, folder: Path, pictures: Path) -> None:
+        """What a SavedModel brings with it replaces what another one brought, and nothing else."""
+        for name in (_LABELS, f"{_VARIABLES}.index"):
+            self._require_place("saved_model_dir", (folder / name).parent.resolve(), pictures)
+            if (folder / name).exists() and not (folder / _GRAPH).exists():
+                hint = "move it away, or name another place"
+                raise ImageloomError(f"--saved_model_dir: {folder} holds {name!r}, which would be lost", hint)
 
     @property
     def wants_model(self) -> bool:
@@ -89,7 +108,9 @@ class Targets:
         """
         if self.export_dir:
             with files.atomic_folder(self.export_dir) as folder:
-                shutil.copytree(paths.export, folder, dirs_exist_ok=True)
+                for file in _files(paths.export):
+                    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(paths.export / file, folder / file)
         if self.saved_model_dir:
             _write_saved_model(paths.export / "saved_model", self.saved_model_dir)
         if self.tflite_output_file:
@@ -110,18 +131,21 @@ def _exported(folder: Path) -> set[str]:
     return {card.CARD_FILE, *(name.partition("/")[0] for name in listed)} if isinstance(listed, dict) else set()
 
 
+def _files(folder: Path) -> list[Path]:
+    """All that are below it, as paths from there."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
 def _write_saved_model(source: Path, target: Path) -> None:
-    """Each part takes its place whole, and the graph comes last."""
+    """All is on the disk before the first file takes its place; the graph, which comes first here, does so last."""
+    names = sorted(_files(source), key=lambda name: name.name != _GRAPH)
+    with ExitStack() as stack:
+        for name in names:
+            shutil.copyfile(source / name, stack.enter_context(files.atomic_file(target / name)))
     with files.faults_of_writing(target):
-        target.mkdir(parents=True, exist_ok=True)
-        for name in _SAVED_MODEL:
-            if (source / name).is_dir():
-                with files.atomic_folder(target / name) as folder:
-                    shutil.copytree(source / name, folder, dirs_exist_ok=True)
-            else:
-                _copy(source / name, target / name)
-        for name in _OF_OTHERS:
-            (target / name).unlink(missing_ok=True)
+        for pattern in _OF_OLDER:
+            for path in set(target.glob(pattern)) - {target / name for name in names}:
+                path.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:

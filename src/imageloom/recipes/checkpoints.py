@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import arrays, files
+from imageloom import arrays, console, files
+from imageloom.errors import ModelError
 from imageloom.params import StageParams
 from imageloom.recipes.data import Data
 from imageloom.recipes.workshop import Workshop
@@ -52,9 +53,16 @@ class Checkpoints:
                     shutil.rmtree(other, ignore_errors=True)
 
     def read(self) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
-        """The newest state, and the history up to it; both empty where there is none."""
+        """The newest state, and the history up to it; both empty where there is none, or a file is damaged."""
         path = self.folder / "last.npz"
-        return _read(path) if path.exists() else ([], [])
+        if not path.exists():
+            return [], []
+        try:
+            self.best()  # without it the training could not end
+            return _read(path)
+        except (ModelError, ValueError) as fault:
+            console.warn(f"train: begins anew, since what was kept cannot be read: {fault}")
+            return [], []
 
     def write(self, state: Sequence[np.ndarray], history: list[dict[str, Any]]) -> None:
         """Keeps the state after an epoch.

@@ -8,10 +8,10 @@ classes: each cluster then stands for those of its training pictures, which show
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from imageloom import console
 from imageloom.engine import cores
@@ -21,6 +21,8 @@ from imageloom.params import StageParams
 from imageloom.recipes import flat
 from imageloom.recipes.data import Data, Fitted, best_row, measure, with_choice
 from imageloom.recipes.standard import picture_weights
+
+_Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class ClassicalParams(StageParams):
@@ -32,23 +34,23 @@ class ClassicalParams(StageParams):
     on: Literal["features", "pixels"] = Field(default="features", description="the backbone's features, or pixels")
     size: int = Field(default=32, ge=4, le=256, description="pixels: side that pictures are made smaller to")
     grey: bool = Field(default=True, description="pixels: grey, or else red, green and blue")
-    depths: list[PositiveInt] = Field(
+    depths: list[_Count] = Field(
         default=[3, 6, 12, 24], min_length=1, description="tree: how many questions it may ask, to choose from"
     )
-    neighbours: list[PositiveInt] = Field(
+    neighbours: list[_Count] = Field(
         default=[1, 3, 5, 9, 17], min_length=1, description="knn: how many are asked, to choose from"
     )
     c: list[PositiveFloat] = Field(
         default=[0.1, 1, 10, 100], min_length=1, description="svm: inverse strengths of regularisation, to choose from"
     )
-    leaves: list[PositiveInt] = Field(
+    leaves: list[_Count] = Field(
         default=[1, 3, 9], min_length=1, description="forest: fewest pictures of a leaf, to choose from"
     )
     trees: int = Field(default=300, ge=1, le=10_000, description="forest: how many")
-    rounds: list[PositiveInt] = Field(
+    rounds: list[_Count] = Field(
         default=[50, 200], min_length=1, description="xgboost: numbers of trees for each class, to choose from"
     )
-    clusters: list[PositiveInt] = Field(
+    clusters: list[_Count] = Field(
         default=[1, 2, 4, 8], min_length=1, description="kmeans: how many for each class, to choose from"
     )
     balanced: bool = Field(
@@ -74,11 +76,9 @@ def fit(train: Data, validation: Data, classes: int, params: ClassicalParams) ->
         params: See `ClassicalParams`.
 
     Raises:
-        DataError: There are fewer training pictures than what every value asks for, or features are no numbers.
+        DataError: There are fewer training pictures than what every value asks for.
         ImageloomError: XGBoost is asked for and not installed.
     """
-    if not all(np.isfinite(data.features).all() for data in (train, validation)):
-        raise DataError("features of the pictures are infinite or no numbers", "run `dvc repro --force embed`")
     method = _METHODS[params.method]
     values = _possible(method, len(train.classes), classes, params)
     scaler = _standard(train.features) if params.on == "features" else None

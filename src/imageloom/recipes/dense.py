@@ -8,7 +8,7 @@ and the mean of (p - t) for b[K], where x[B, D] is a batch and p, t are [B, K].
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat
@@ -74,7 +74,7 @@ def fit(train: Data, validation: Data, classes: int, params: HeadParams) -> Fitt
     standard = Standard.of(train.features)
     each = math.ceil(len(train.classes) / params.batch_size)
     path = rates(params.schedule, params.epochs * each, params.learning_rate)
-    heads, history = [], []
+    history: list[dict[str, Any]] = []
     for number, step in enumerate(steps(train, standard, classes, params, path), start=1):
         if not step.is_finite:
             raise DataError(
@@ -82,12 +82,13 @@ def fit(train: Data, validation: Data, classes: int, params: HeadParams) -> Fitt
                 f"lower train.head.learning_rate, which is {params.learning_rate:g}; `imageloom lr-find` suggests one",
             )
         if number % each == 0:
-            heads.append(standard.fold(step.kernel.astype(np.float64), step.bias.astype(np.float64)))
+            head = standard.fold(step.kernel.astype(np.float64), step.bias.astype(np.float64))
             row = {"step": number // each, "learning_rate": float(path[number - 1])}
-            history.append(row | _measured(heads[-1], train, "train") | _measured(heads[-1], validation, "validation"))
-    best = best_row(history)
-    fresh = heads[best].probabilities(validation.features)
-    return Fitted(heads[best], fresh, with_choice(history), {"epoch": best + 1})
+            history.append(row | _measured(head, train, "train") | _measured(head, validation, "validation"))
+            if best_row(history) == len(history) - 1:
+                best = head
+    fresh = best.probabilities(validation.features)
+    return Fitted(best, fresh, with_choice(history), {"epoch": best_row(history) + 1})
 
 
 def _measured(head: Head, data: Data, side: str) -> dict[str, float]:

@@ -143,8 +143,8 @@ class Training:
             A row for each epoch, as `data.Fitted` has them, and the digest by which the training is known.
 
         Raises:
-            DataError: A picture cannot be read, or the loss has grown beyond all numbers; the last good checkpoint
-                stays.
+            DataError: A picture cannot be read, or the loss has grown beyond all numbers.
+            ImageloomError: The disk is full.
         """
         (train, validation), params, team = sides, self._params, self._team
         key = digest(sides, params, workshop, (*_CODE, recipe))
@@ -233,9 +233,9 @@ class Training:
     def _require_number(self, loss: Any, epoch: int) -> None:
         if not np.isfinite(loss).all():
             raise DataError(
-                f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays, and so "
-                f"does what was learnt in {console.counted(epoch, 'epoch')} before",
-                f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}",
+                f"the loss is no longer a number in epoch {epoch + 1}; the classifier that was there stays",
+                f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}; with another rate "
+                "the training begins anew",
             )
 
     def _told(self, part: Any, pace: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Pictures in memory as a network is shown them, and batches of them in an order that the seed decides."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from imageloom import console, graphs, network
+from imageloom import console, files, graphs, network
 from imageloom.engine import cores, map_ordered
 from imageloom.images import Aspect
 from imageloom.recipes.augment import AugmentParams, augmented
@@ -18,11 +19,11 @@ _IN_MEMORY = 1 << 30  # bytes; more are kept in a file, of which the system hold
 _READ_AHEAD = 2  # batches
 
 
-def decoded(files: Sequence[Path], size: int, aspect: Aspect, spill: Path) -> np.ndarray:
+def decoded(pictures: Sequence[Path], size: int, aspect: Aspect, spill: Path) -> np.ndarray:
     """Decodes pictures on all processors.
 
     Args:
-        files: Of N pictures.
+        pictures: Files of N pictures.
         size: Side that the network takes, in pixels.
         aspect: How they become square.
         spill: The file to write them to where they are too many for the memory.
@@ -32,18 +33,26 @@ def decoded(files: Sequence[Path], size: int, aspect: Aspect, spill: Path) -> np
 
     Raises:
         DataError: One cannot be read.
+        ImageloomError: The disk has no room for the file, or it cannot be written.
     """
-    shape = (len(files), size, size, 3)
-    if math.prod(shape) <= _IN_MEMORY:
-        pixels = np.empty(shape, np.uint8)
-    else:
-        spill.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(spill, "w+", np.uint8, shape)
-    with console.progress("train: decode", len(files)) as bar:
-        found = map_ordered(lambda path: network.look(path, size, aspect), files, cores())
+    shape = (len(pictures), size, size, 3)
+    pixels = np.empty(shape, np.uint8) if math.prod(shape) <= _IN_MEMORY else _in_file(spill, shape)
+    with console.progress("train: decode", len(pictures)) as bar:
+        found = map_ordered(lambda path: network.look(path, size, aspect), pictures, cores())
         for row, picture in enumerate(found):
             pixels[row] = picture
             bar.update(row + 1)
+    return pixels
+
+
+def _in_file(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """uint8 of a shape, in a file whose room on the disk is taken at once: later the system would end the process."""
+    path.unlink(missing_ok=True)  # what a training that was killed left
+    with files.atomic_file(path) as temporary:
+        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            with temporary.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
     return pixels
 
 

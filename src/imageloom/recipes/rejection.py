@@ -85,8 +85,10 @@ def bounds(probabilities: np.ndarray, distances: np.ndarray, classes: np.ndarray
     allowed = ends[share[ends] >= min(params.least_share, share[-1])][::-1]  # from the most that are known
     within = reaching[share[reaching] >= share[allowed[-1]]]
     end = within[-1] if len(within) else allowed[precision[allowed].argmax()]
+    bound = _between(confidences[end], *confidences[end + 1 : end + 2])
+    end = np.count_nonzero(confidences >= bound) - 1  # rounded, it may let more in
     return Known(
-        _between(confidences[end], *confidences[end + 1 : end + 2]),
+        bound,
         furthest,
         params.target_precision,
         float(precision[end]),
@@ -96,7 +98,10 @@ def bounds(probabilities: np.ndarray, distances: np.ndarray, classes: np.ndarray
 
 
 def _between(known: float, unknown: float | None = None) -> float:
-    """The bound between the least sure answer that is known and the surest that is not; 0 where all are known."""
+    """The bound between the least sure answer that is known and the surest that is not; 0 where all are known.
+
+    It has six digits; answers that are nearer to each other than that are known together.
+    """
     return 0.0 if unknown is None else math.floor((float(known) + float(unknown)) / 2 * 1e6) / 1e6
 
 
