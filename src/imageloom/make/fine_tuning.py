@@ -53,11 +53,11 @@ def notes(arguments: argparse.Namespace, given: Sequence[str]) -> list[str]:
     """Lines that tell which flags say nothing."""
     found = ["--do_fine_tuning: the network itself is trained; where there is no GPU that takes minutes"]
     silent = [flag for flag in given if flag in _WITHOUT_MEANING]
-    if arguments.shear_range is not None:
-        silent.append("shear_range")
     if silent:
         names = ", ".join(f"--{flag}" for flag in silent)
-        found.append(f"{names}: no meaning any more: steps are AdamW's, and pictures are not sheared")
+        found.append(f"{names}: no meaning any more: steps are AdamW's")
+    if arguments.shear_range is not None:
+        found.append("--shear_range: no meaning any more: pictures are not sheared")
     idle = [flag for flag in _OF_AUGMENTATION if getattr(arguments, flag) is not None]
     if idle and not arguments.do_data_augmentation:
         names = ", ".join(f"--{flag}" for flag in idle)
