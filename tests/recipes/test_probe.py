@@ -63,12 +63,10 @@ def test_a_fresh_answer_owes_nothing_to_its_own_fold():
     fold_of = _folds(both, params)
     for fold in range(params.folds):
         weights = np.where((fold_of == fold) & (both.classes == 0), 9.0, 1.0)
-        weighed = [replace(side, weights=part) for side, part in zip((train, validation), np.split(weights, [60]))]
+        weighed = replace(train, weights=weights[:60]), replace(validation, weights=weights[60:])
         moved = np.abs(fit(*weighed, 3, params).fresh - fresh).max(axis=1)
         assert moved[fold_of == fold].max() < 1e-6
-        assert (
-            np.median(moved[fold_of != fold]) > 1e-3
-        )  # the twin: those of the other folds learn from what weighs more
+        assert np.median(moved[fold_of != fold]) > 1e-3  # the twin: those of the others learn from it
 
 
 def test_folds_are_dealt_class_by_class_and_keep_near_duplicates_together():
