@@ -56,6 +56,18 @@ def test_the_newest_run_of_each_name_on_the_same_pictures_is_ranked():
     assert rank.ranking(OLDEST_FIRST[:3][::-1])[0][0].accuracy == 0.95
 
 
+def test_a_name_that_is_only_on_other_pictures_is_no_rival():
+    ranked, others = rank.ranking([result("probe", 0.91), result("tree", 0.99, pictures="d0")])
+    assert [entry.name for entry in ranked] == ["probe"]
+    assert others == 1
+
+
+def test_of_equal_accuracies_the_higher_macro_f1_is_better_and_then_the_name_decides():
+    shares = {"a": 0.7, "d": 0.8, "c": 0.8, "b": 0.9}
+    ranked, _ = rank.ranking([result(name, 0.9, macro_f1=share) for name, share in shares.items()])
+    assert [entry.name for entry in ranked] == ["b", "c", "d", "a"]
+
+
 def test_table_and_chart_tell_what_each_gives_and_costs(project, capsys):
     out = project / "reports"
     for kind in ("png", "svg"):

@@ -138,6 +138,29 @@ def test_what_alters_pictures_says_so_where_fine_tuning_alters_none():
     assert read(*words, "--do_data_augmentation").notes == read("--do_fine_tuning").notes
 
 
+@pytest.mark.parametrize(
+    ("words", "crop"),
+    [
+        (["--width_shift_range=0.3"], 0.3),
+        (["--height_shift_range=0.3"], 0.3),
+        (["--width_shift_range=0.2", "--height_shift_range=0.3"], 0.3),
+        (["--width_shift_range=0.3", "--height_shift_range=0.2"], 0.3),
+        (["--width_shift_range=0", "--height_shift_range=0"], 0),
+    ],
+)
+def test_pictures_are_moved_by_the_larger_of_both_shifts(words, crop):
+    section = read("--do_fine_tuning", "--do_data_augmentation", *words).sections["train"]
+    assert train.Params(**section).finetune.augment.crop == crop
+
+
+@pytest.mark.parametrize(
+    ("words", "mixed"), [([], True), (["--use_mixed_precision"], True), (["--nouse_mixed_precision"], False)]
+)
+def test_mixed_precision_is_fine_tuning_s_unless_it_is_not_wanted(words, mixed):
+    section = read("--do_fine_tuning", *words).sections["train"]
+    assert train.Params(**section).finetune.mixed_precision is mixed
+
+
 @pytest.mark.parametrize("share", ["0", "0.6", "-1"])
 def test_a_split_that_leaves_nothing_is_refused(share):
     with pytest.raises(ImageloomError, match="--validation_split must be over 0"):

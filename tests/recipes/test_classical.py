@@ -221,6 +221,16 @@ def test_the_history_tells_what_was_tried_and_the_lowest_loss_is_taken(method):
     assert fitted.chosen[value] == row[value]
 
 
+@pytest.mark.parametrize("method", ["svm", "knn", "kmeans"])  # trees ask of one feature at a time
+def test_in_what_unit_a_feature_is_measured_does_not_matter(method):
+    units = np.float32(2) ** np.arange(-10, 10, dtype=np.float32)
+    sides = blobs(3, [40, 30, 20], 1), blobs(3, [20] * 3, 1, seed=1)
+    params = ClassicalParams(method=method)
+    plain = fit(*sides, 3, params).fresh
+    found = fit(*(classical.Data(side.features * units, side.classes) for side in sides), 3, params).fresh
+    assert np.allclose(found, plain, atol=1e-5)
+
+
 def test_clusters_are_as_pure_as_the_groups_that_there_are():
     train, validation = blobs(3, [60] * 3, 0.1), blobs(3, [40] * 3, 0.1, seed=1)
     apart = fit(train, validation, 3, ClassicalParams(method="kmeans", clusters=[1])).chosen

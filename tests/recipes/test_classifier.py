@@ -6,10 +6,11 @@ from blobs import blobs
 
 from imageloom.estimator import tempered
 from imageloom.ood import Detector
-from imageloom.recipes import probe
+from imageloom.recipes import dense, probe
 from imageloom.recipes.calibration import temperature
 from imageloom.recipes.classifier import complete
 from imageloom.recipes.data import Data
+from imageloom.recipes.dense import HeadParams
 from imageloom.recipes.head import Head
 from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams, max_distance
@@ -49,3 +50,11 @@ def test_what_it_says_of_itself_is_so(sides, tmp_path):
     found.save(tmp_path)
     assert np.array_equal(Head.load(tmp_path / "head.npz").kernel, found.head.kernel)
     assert np.array_equal(Detector.load(tmp_path / "ood.npz").mean, Detector.fit(train.features).mean)
+
+
+def test_the_temperature_is_of_the_pictures_that_have_fresh_answers(sides):
+    train, validation = sides
+    fitted = dense.fit(train, validation, 3, HeadParams(epochs=10))  # it has none for training pictures
+    assert len(fitted.fresh) == len(validation.classes)
+    found = complete(fitted, train, validation, RejectionParams())
+    assert found.temperature == temperature(fitted.fresh, validation.classes) != 1

@@ -37,6 +37,60 @@ def test_the_gradient_is_that_of_the_loss():
         assert slope[place] == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-7)
 
 
+def sgd_of_the_paper(start, slope, rate, momentum, steps) -> np.ndarray:
+    """Sutskever et al. 2013, (3) and (4), whose slopes are taken where the velocity leads: what is trained is there."""
+    place, velocity = start, np.zeros_like(start)
+    for _ in range(steps):
+        velocity = momentum * velocity - rate * slope(place + momentum * velocity)
+        place = place + velocity
+    return place + momentum * velocity
+
+
+def adam_of_the_paper(start, slope, rate, momentum, steps) -> np.ndarray:
+    """Kingma and Ba 2015, algorithm 1."""
+    place, first, second = start, np.zeros_like(start), np.zeros_like(start)
+    for step in range(1, steps + 1):
+        first = momentum * first + (1 - momentum) * slope(place)
+        second = 0.999 * second + 0.001 * slope(place) ** 2
+        place = place - rate * first / (1 - momentum**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-7)
+    return place
+
+
+@pytest.mark.parametrize("steps", [1, 2, 15])
+@pytest.mark.parametrize(("optimiser", "paper"), [("sgd", sgd_of_the_paper), ("adam", adam_of_the_paper)])
+def test_steps_are_those_of_the_paper(optimiser, paper, steps):
+    random = np.random.default_rng(0)
+    start, steepness = random.normal(size=8), random.uniform(0.5, 4, 8)
+    place = start.astype(np.float32)
+    steady = dense._OPTIMISERS[optimiser]((place,))
+    for _ in range(steps):  # down a bowl
+        steady.step(((steepness * place).astype(np.float32),), 0.1, 0.8)
+    assert np.allclose(place, paper(start, lambda at: steepness * at, 0.1, 0.8, steps), atol=1e-5)
+
+
+def first_step(data: Data, classes: int, **settings) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias after a step of rate 1 on all pictures, which are taken as they are."""
+    params = HeadParams(optimiser="sgd", momentum=0, schedule="constant", batch_size=512, **(QUIET | settings))
+    length = data.features.shape[1]
+    (step,) = dense.steps(data, Standard(np.zeros(length), np.ones(length)), classes, params, np.ones(1))
+    return step.kernel, step.bias
+
+
+def test_balanced_classes_pull_the_bias_equally():
+    data = blobs(3, [200, 20, 100], 1)
+    shares = np.array([200, 20, 100]) / 320
+    assert np.allclose(first_step(data, 3)[1], shares - 1 / 3, atol=1e-6)
+    assert np.allclose(first_step(data, 3, balanced=True)[1], 0, atol=1e-6)
+
+
+def test_dropout_leaves_the_mean_as_it_is():
+    data = Data(np.ones((1, 4000), np.float32), np.array([0]))
+    plain, some = (first_step(data, 2, dropout=share)[0] for share in (0, 0.75))
+    factors = some / plain
+    assert set(np.unique(factors)) == {0, 4}
+    assert factors.mean() == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_it_learns_and_tells_of_each_epoch(sides, optimiser):
     rate = {"adam": 0.01, "sgd": 0.05}[optimiser]

@@ -24,10 +24,11 @@ from imageloom import backbone_files, graphs, network
 from imageloom.errors import DataError, ModelError
 from imageloom.evaluate import outcome
 from imageloom.predictor import Predictor
-from imageloom.recipes.augment import AugmentParams, augmented
+from imageloom.recipes.augment import AugmentParams, _places, augmented
 from imageloom.recipes.epochs import _has_stopped
 from imageloom.recipes.finetune import by_layer
 from imageloom.recipes.head import class_numbers
+from imageloom.recipes.pixels import Batches
 
 BOTH = ("variables", "trainable_variables")
 CALM = {"flip": "none", "crop": 0, "contrast": 0.1, "brightness": 0, "colour": 0}
@@ -310,3 +311,61 @@ def test_pictures_are_altered_as_asked_and_the_same_for_the_same_seed():
     assert not np.array_equal(look(1, **wild), look(2, **wild))
     assert look(1, **wild).min() >= 0
     assert look(1, **wild).max() <= 1
+
+
+STILL = {"flip": "none", "crop": 0, "contrast": 0, "brightness": 0, "colour": 0}
+
+
+def altered(pixels: np.ndarray, **params: object) -> np.ndarray:
+    """As one batch, and only as is asked."""
+    tf = graphs.tensorflow()
+    seed = tf.constant([7, 0], tf.int64)
+    return np.asarray(augmented(tf.constant(pixels), seed, AugmentParams(**STILL | params)))
+
+
+@pytest.mark.parametrize("crop", [0, 0.001])  # of 16 pixels none is cut off, but they are moved as if some were
+def test_flips_are_of_each_side_by_itself(crop):
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    pixels = np.repeat(picture[None], 64, axis=0)
+    looks = [picture, picture[:, ::-1], picture[::-1], picture[::-1, ::-1]]
+    for flip, expected in (("none", 1), ("horizontal", 2), ("both", 4)):
+        found = np.round(altered(pixels, flip=flip, crop=crop) * 255)
+        counts = [int((found == look).all(axis=(1, 2, 3)).sum()) for look in looks]
+        assert sum(counts) == 64
+        assert [count > 5 for count in counts] == [True] * expected + [False] * (4 - expected)
+
+
+def test_each_shade_has_a_number_of_its_own():
+    pixels = np.full((400, 4, 4, 3), 102, np.uint8)
+    pixels[:, 2:] = 153  # light and dark, three fifths and two
+    contrast = np.ptp(altered(pixels, contrast=0.5), axis=(1, 2))[:, 0] / 0.2 - 1
+    brightness = altered(pixels, brightness=0.3).mean(axis=(1, 2))[:, 0] - 0.5
+    red, green, blue = (altered(pixels, colour=0.2).mean(axis=(1, 2)) / 0.5 - 1).T
+    numbers = np.array([contrast / 0.5, brightness / 0.3, red / 0.2, green / 0.2, blue / 0.2])  # [5, 400] in [-1, 1)
+    assert numbers.min(axis=1) == pytest.approx([-1] * 5, abs=0.05)
+    assert numbers.max(axis=1) == pytest.approx([1] * 5, abs=0.05)
+    assert np.abs(np.corrcoef(numbers) - np.eye(5)).max() < 0.25
+
+
+def test_a_turned_picture_keeps_its_shape_and_its_centre():
+    tf = graphs.tensorflow()
+    params = AugmentParams(**STILL | {"flip": "both", "rotation": 90, "zoom": 0.5})
+    random = np.random.default_rng(0).uniform(-1, 1, (11, 50)).astype(np.float32)
+    places = np.asarray(_places(tf.constant(random), 33, params)).astype(float)
+    turns = places[:, [[0, 1], [3, 4]]]  # [50, 2, 2], of which A^T A is the scale's square: no angle is changed
+    scale = 1 + 0.5 * random[4]
+    assert np.allclose(turns.transpose(0, 2, 1) @ turns, scale[:, None, None] ** 2 * np.eye(2), atol=1e-5)
+    assert np.allclose(turns @ [16, 16] + places[:, [2, 5]], 16, atol=1e-4)
+    angles = np.degrees(np.arctan2(turns[:, 1, 0], turns[:, 0, 0])) % 180  # mirrored ones are half a turn further
+    assert np.allclose(angles, 90 * random[2] % 180, atol=1e-3)
+
+
+def test_each_epoch_sees_every_picture_once_in_an_order_of_its_own():
+    batches = Batches(np.empty((10, 1, 1, 3), np.uint8), np.zeros(10, int), np.ones(10, np.float32), 4, 7)
+    assert batches.each == 3
+    epochs = [[batches.rows(3 * epoch + step).tolist() for step in range(3)] for epoch in range(3)]
+    orders = [[row for rows in steps for row in rows] for steps in epochs]
+    assert [sorted(order) for order in orders] == [list(range(10))] * 3
+    assert len(set(map(tuple, orders))) == 3
+    assert {len(rows) for steps in epochs for rows in steps} == {3, 4}
+    assert batches.rows(4).tolist() == epochs[1][1]  # again the same

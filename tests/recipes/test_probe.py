@@ -1,5 +1,7 @@
 """The probe is scikit-learn's regression on standardised features, its C chosen on pictures that a fit has not seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from blobs import blobs
@@ -8,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from imageloom.recipes.data import Data
 from imageloom.recipes.head import Head
-from imageloom.recipes.probe import ProbeParams, fit
+from imageloom.recipes.probe import ProbeParams, _folds, fit
 
 
 def accuracy(head: Head, data: Data) -> float:
@@ -54,6 +56,46 @@ def test_fresh_answers_are_as_good_as_on_new_pictures_and_no_better():
     assert accuracy(fitted.head, sides[1]) > fresh + 0.1  # the twin: what it was fitted on it partly knows by heart
 
 
+def test_a_fresh_answer_owes_nothing_to_its_own_fold():
+    train, validation = blobs(3, [30, 20, 10], 2), blobs(3, [10] * 3, 2, seed=1)
+    params = ProbeParams(c=[0.1], folds=3, balanced=False, max_iterations=5)  # too few to forget where it began
+    both, fresh = train.joined(validation), fit(train, validation, 3, params).fresh
+    fold_of = _folds(both, params)
+    for fold in range(params.folds):
+        weights = np.where((fold_of == fold) & (both.classes == 0), 9.0, 1.0)
+        weighed = replace(train, weights=weights[:60]), replace(validation, weights=weights[60:])
+        moved = np.abs(fit(*weighed, 3, params).fresh - fresh).max(axis=1)
+        assert moved[fold_of == fold].max() < 1e-6
+        assert np.median(moved[fold_of != fold]) > 1e-3  # the twin: those of the others learn from it
+
+
+def test_folds_are_dealt_class_by_class_and_keep_near_duplicates_together():
+    random = np.random.default_rng(0)
+    group_of = random.permutation(np.repeat(np.arange(67), 2))
+    classes = np.array([0] * 43 + [1] * 17 + [2] * 7)[group_of]
+    data = Data(np.zeros((134, 1), np.float32), classes, group_of.astype(str))
+    fold_of = _folds(data, ProbeParams())
+    assert len(set(zip(group_of, fold_of, strict=True))) == 67
+    counts = np.array([np.bincount(fold_of[classes == number], minlength=5) for number in range(3)])
+    assert (np.ptp(counts, axis=1) <= 2).all()  # a group more
+
+
+def test_where_nothing_can_be_learnt_all_classes_are_as_likely():
+    train, validation = blobs(4, [20, 30, 40, 50], 1), blobs(4, [10, 20, 20, 10], 1, seed=1)
+    (row,) = fit(train, validation, 4, ProbeParams(c=[1e-9])).history
+    assert [row["train_loss"], row["validation_loss"]] == pytest.approx([np.log(4)] * 2, abs=1e-5)
+
+
+def test_larger_strengths_are_tried_until_the_loss_has_grown_twice():
+    train, validation = blobs(2, [30, 30], 3), blobs(2, [20, 20], 3, seed=1)
+    strengths = list(np.geomspace(1e-5, 1e4, 19))
+    history = fit(train, validation, 2, ProbeParams(c=strengths[::-1])).history
+    assert [row["C"] for row in history] == pytest.approx(strengths[: len(history)])
+    assert len(history) < len(strengths)
+    grown = np.diff([row["validation_loss"] for row in history]) > 0
+    assert [place for place in range(1, len(grown)) if grown[place - 1] and grown[place]] == [len(grown) - 1]
+
+
 def test_near_duplicates_do_not_flatter():
     noise = np.random.default_rng(0)
     features = np.repeat(noise.normal(size=(60, 40)), 4, axis=0).astype(np.float32)
@@ -86,6 +128,17 @@ def test_other_looks_are_learnt_from():
     ]
     without, with_view = (fit(*pair, 2, ProbeParams()).head for pair in (found[:2], found[2:]))
     assert accuracy(with_view, moved) > accuracy(without, moved) + 0.02
+
+
+def test_a_look_that_is_no_other_changes_nothing():
+    def head(looks: int) -> Head:
+        sides = blobs(3, [40] * 3, 1), blobs(3, [20] * 3, 1, seed=1)
+        found = [Data(side.features, side.classes, views=(side.features,) * looks) for side in sides]
+        return fit(*found, 3, ProbeParams(c=[0.001])).head
+
+    features = blobs(3, [50] * 3, 1, seed=2).features
+    one, three = (head(looks).probabilities(features) for looks in (0, 2))
+    assert np.abs(one - three).max() < 2e-3
 
 
 def test_one_picture_of_a_class_in_a_fold_is_enough():

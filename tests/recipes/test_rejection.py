@@ -1,5 +1,7 @@
 """What is withheld makes the rest as right as was asked, or as can be, and no more is withheld than allowed."""
 
+import math
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -105,6 +107,17 @@ def test_few_pictures_do_not_make_the_next_ones_strange(number):
         bound = max_distance(np.exp(random.normal(0, 0.25, number)), 0.99)
         shares.append((np.exp(random.normal(0, 0.25, 5000)) <= bound).mean())
     assert np.mean(shares) == pytest.approx(0.99, abs=0.012)
+
+
+def test_of_two_pictures_the_bound_is_known_in_closed_form():
+    # The logarithms are -1 and 1, so the mean is 0 and the deviation the root of 2; one more picture makes that the
+    # root of 2 (1 + 1/2), times Student's t of one degree of freedom, tan(pi (q - 1/2)), which is 1 for three quarters.
+    assert max_distance(np.array([1 / math.e, math.e]), 0.75) == pytest.approx(math.exp(math.sqrt(3)), abs=1e-5)
+
+
+@pytest.mark.parametrize("quantile", [0.6, 0.995])
+def test_of_one_picture_it_is_twice_as_far(quantile):
+    assert max_distance(np.array([3.5], np.float32), quantile) == 7
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
