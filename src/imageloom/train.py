@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from imageloom import backbone_files, console, files, network, params, tables, trained_on
+from imageloom import backbone_files, console, files, graphs, network, params, tables, trained_on
 from imageloom.errors import DataError
 from imageloom.features import FeatureStore, key
 from imageloom.files import Paths
@@ -25,7 +25,7 @@ from imageloom.recipes.finetune import FinetuneParams
 from imageloom.recipes.live import Live
 from imageloom.recipes.probe import ProbeParams
 from imageloom.recipes.rejection import RejectionParams
-from imageloom.recipes.workshop import Workshop
+from imageloom.recipes.workshop import Trained, Workshop
 from imageloom.trained_on import TrainedOn
 
 
@@ -139,12 +139,11 @@ def _train_network(
     Returns:
         What stands on the new features, and the pictures with these.
     """
-    classes, sides = given
+    classes, _ = given
     own = network.own(folder)
     with Live(paths) as live:
         workshop = _workshop(paths, settings.recipe, own.saved_model, live)
-        train = registry.NETWORKS[settings.recipe]
-        made = train(sides["train"], sides["validation"], len(classes), getattr(settings, settings.recipe), workshop)
+        made = _made(getattr(settings, settings.recipe), settings.recipe, given, workshop)
     backbone_files.complete(own.folder, made.about)
     sides = _embedded(classes, table, paths, folder)
     fresh = made.head.probabilities(sides["validation"].features)
@@ -153,11 +152,28 @@ def _train_network(
 
 def _help(own: Any, recipe: str, given: tuple[list[ClassSpec], dict[str, Data]], paths: Paths) -> None:
     """Trains along with the process that writes the classifier."""
-    classes, sides = given
     with tempfile.TemporaryDirectory(prefix="imageloom-") as folder, threadpool_limits(1):
         workshop = _workshop(paths, recipe, Path(folder) / "saved_model", Live(paths))
-        registry.NETWORKS[recipe](sides["train"], sides["validation"], len(classes), own, workshop)
+        _made(own, recipe, given, workshop)
     console.say("train: this worker has done its part; the first one writes the classifier")
+
+
+def _made(own: Any, recipe: str, given: tuple[list[ClassSpec], dict[str, Data]], workshop: Workshop) -> Trained:
+    """The network that a recipe trains.
+
+    Raises:
+        DataError: There is not enough memory for it.
+    """
+    classes, sides = given
+    tf = graphs.tensorflow()
+    try:
+        return registry.NETWORKS[recipe](sides["train"], sides["validation"], len(classes), own, workshop)
+    except tf.errors.ResourceExhaustedError:
+        smaller = {"cnn": "size, filters or units", "finetune": "layers, or backbone.image_size"}[recipe]
+        raise DataError(
+            f"there is not enough memory to train the network on {own.batch_size} pictures at once",
+            f"lower train.{recipe}.batch_size, {smaller}",
+        ) from None
 
 
 def _workshop(paths: Paths, recipe: str, target: Path, live: Live) -> Workshop:

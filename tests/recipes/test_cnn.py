@@ -10,6 +10,7 @@ from digit_projects import copy_of, digit_project, train_killed_and_again, train
 from projects import Project
 
 from imageloom import params, train
+from imageloom.cli import main
 from imageloom.errors import DataError, ImageloomError
 from imageloom.evaluate import outcome
 from imageloom.predictor import Predictor
@@ -81,6 +82,17 @@ def test_what_was_learnt_stays_until_all_is_written_and_when_another_recipe_is_r
     copied.configure(**sections)
     copied.run("train")
     assert "goes on after epoch 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("built", [{"size": 512, "blocks": 1, "units": 10**6}, {"filters": 10**6}], ids=str)
+def test_memory_that_is_not_enough_is_told_whenever_it_is_found(trained, tmp_path, capsys, built):
+    copied = copy_of(trained, tmp_path / "copy")
+    sections = yaml.safe_load(copied.paths.params.read_text(encoding="utf-8"))
+    copied.configure(**sections | {"train": {"recipe": "cnn", "cnn": SMALL | built}})
+    assert main(["train", "-C", str(copied.paths.root)]) == 2
+    error, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert error == "error: there is not enough memory to train the network on 16 pictures at once"
+    assert hint == "hint: lower train.cnn.batch_size, size, filters or units"
 
 
 @pytest.mark.parametrize(("units", "normalise", "length"), [(0, True, 32), (24, False, 24)])

@@ -28,7 +28,7 @@ from imageloom.recipes.standard import picture_weights, smoothed
 from imageloom.recipes.workshop import Workshop
 
 _SQUARES_DECAY, _EPSILON = 0.999, 1e-7  # of Adam
-_PREDICTED_TOGETHER = 32  # pictures
+_PREDICTED_TOGETHER = 32  # pictures, at most
 _LOSS_SCALE = 256.0  # with float16, where small gradients would be lost
 _LOOKS = 50  # batches, at least, after which means that follow by a tenth are those of the training pictures
 
@@ -212,14 +212,15 @@ class Training:
 
     def _seen(self, pixels: np.ndarray) -> np.ndarray:
         """Features float32[N, D] of pictures uint8[N, S, S, 3]."""
-        parts = range(0, len(pixels), _PREDICTED_TOGETHER)
-        return np.concatenate([self._look(pixels[start : start + _PREDICTED_TOGETHER], False) for start in parts])
+        together = min(_PREDICTED_TOGETHER, self._params.batch_size)
+        parts = range(0, len(pixels), together)
+        return np.concatenate([self._look(pixels[start : start + together], False) for start in parts])
 
     def _epoch(self, epoch: int, feed: Iterator[Any], path: "_Path", bar: console.Bar) -> dict[str, Any]:
         """Takes the steps of an epoch; gives the training's part of its row."""
         sums, done = np.zeros(3), epoch * len(path.classes)
         for step in range(epoch * path.each, (epoch + 1) * path.each):
-            told = self._told(next(feed), path.at(step))
+            told = np.array([float(one) for one in self._take_step(next(feed), path.at(step))])
             self._require_number(told, epoch)
             sums += told[1:]
             bar.update(done + int(sums[2]), note=f"loss {sums[0] / sums[2]:.3f}")
@@ -237,21 +238,6 @@ class Training:
                 f"lower train.{self._name}.learning_rate, which is {self._params.learning_rate:g}; with another rate "
                 "the training begins anew",
             )
-
-    def _told(self, part: Any, pace: Any) -> np.ndarray:
-        """What a step tells, float64[4].
-
-        Raises:
-            DataError: There is not enough memory for it.
-        """
-        tf = graphs.tensorflow()
-        try:
-            return np.array([float(one) for one in self._take_step(part, pace)])
-        except tf.errors.ResourceExhaustedError:
-            raise DataError(
-                f"there is not enough memory to train on {self._params.batch_size} pictures at once",
-                f"lower train.{self._name}.batch_size, or backbone.image_size",
-            ) from None
 
     def _step(self, part: Any, pace: Any) -> tuple[Any, ...]:
         """Takes a step.
