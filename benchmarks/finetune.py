@@ -88,7 +88,7 @@ def bare(pictures: Data, pretrained: Network) -> float:
     @tf.function
     def step() -> Any:
         with tf.GradientTape() as tape:
-            logits = model(images, training=False)
+            logits = model(images, training=True)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits))
         slopes = tape.gradient(loss, model.trainable_variables)
         optimiser.apply_gradients(zip(slopes, model.trainable_variables, strict=True))
