@@ -52,14 +52,12 @@ def _augment(arguments: argparse.Namespace) -> dict[str, Any]:
 def notes(arguments: argparse.Namespace, given: Sequence[str]) -> list[str]:
     """Lines that tell which flags say nothing."""
     found = ["--do_fine_tuning: the network itself is trained; where there is no GPU that takes minutes"]
-    silent = [flag for flag in given if flag in _WITHOUT_MEANING]
-    if silent:
-        names = ", ".join(f"--{flag}" for flag in silent)
-        found.append(f"{names}: no meaning any more: steps are AdamW's")
-    if arguments.shear_range is not None:
-        found.append("--shear_range: no meaning any more: pictures are not sheared")
-    idle = [flag for flag in _OF_AUGMENTATION if getattr(arguments, flag) is not None]
-    if idle and not arguments.do_data_augmentation:
-        names = ", ".join(f"--{flag}" for flag in idle)
-        found.append(f"{names}: no meaning without --do_data_augmentation")
+    of_augmentation = [flag for flag in _OF_AUGMENTATION if getattr(arguments, flag) is not None]
+    for silent, why in (
+        ([flag for flag in given if flag in _WITHOUT_MEANING], "any more: steps are AdamW's"),
+        ([] if arguments.shear_range is None else ["shear_range"], "any more: pictures are not sheared"),
+        ([] if arguments.do_data_augmentation else of_augmentation, "without --do_data_augmentation"),
+    ):
+        if silent:
+            found.append(f"{', '.join(f'--{flag}' for flag in silent)}: no meaning {why}")
     return found
