@@ -3,6 +3,7 @@
 The stage `backbone` writes them of a pretrained network, the stage `train` of one that a recipe trains.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from imageloom.errors import ModelError
 from imageloom.tflite_editor import Graph
 
 Layers = Literal["last", "multi"]
+
+_GRAPH = "backbone.tflite"
 
 
 @dataclass(frozen=True)
@@ -43,25 +46,14 @@ def complete(folder: Path, about: About) -> dict[str, Any]:
     gives the same numbers, as is checked.
 
     Returns:
-        What backbone.json holds: `about`, the length D as `features`, and the graph's `sha256`.
+        As `write_graph`.
 
     Raises:
         ModelError: It is no such module, or does not convert.
     """
-    target = folder / "backbone.tflite"
-    length = _convert(folder / "saved_model", target, about.image_size)
-    told = asdict(about)
-    content = {"module": told.pop("module"), "image_size": told.pop("image_size"), "features": length, **told}
-    content["sha256"] = files.sha256(target)
-    files.write_json(folder / "backbone.json", content)
-    return content
-
-
-def _convert(saved_model: Path, target: Path, size: int) -> int:
-    """Writes the module's graph for one picture as TFLite, checks that both agree, and returns the vectors' length."""
-    tf = graphs.tensorflow()
+    tf, size = graphs.tensorflow(), about.image_size
     try:
-        module = tf.saved_model.load(str(saved_model))
+        module = tf.saved_model.load(str(folder / "saved_model"))
         call = tf.function(lambda images: graphs.feature_vectors(module, images))
         concrete = call.get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.float32))
         content = graphs.to_tflite(concrete, module)
@@ -73,15 +65,47 @@ def _convert(saved_model: Path, target: Path, size: int) -> int:
             f"the module does not take pictures of {size} x {size}, or does not convert: {reason}",
             "set backbone.image_size to the module's own, or choose another image feature vector",
         ) from fault
-    model = Graph(content)
-    model.forget_numbers()
-    model.widen()
-    target.write_bytes(model.to_bytes())
-    engine = Engine(target)
-    picture = _test_picture(size)
-    expected = np.asarray(concrete(tf.constant(picture[np.newaxis] / np.float32(255))))[0]
-    _check_agreement(expected, engine(picture))
-    return engine.output_length
+    graph = Graph(content)
+    graph.forget_numbers()
+    graph.widen()
+    told = write_graph(folder, about, graph.to_bytes())
+    check(folder, lambda batch: concrete(tf.constant(batch)))
+    return told
+
+
+def write_graph(folder: Path, about: About, content: bytes) -> dict[str, Any]:
+    """Writes `backbone.tflite` and `backbone.json` into a folder.
+
+    Args:
+        folder: Where.
+        about: What the network is.
+        content: The TFLite graph.
+
+    Returns:
+        What backbone.json holds: `about`, the length D as `features`, and the graph's `sha256`.
+    """
+    target = folder / _GRAPH
+    target.write_bytes(content)
+    told = asdict(about)
+    found = {"module": told.pop("module"), "image_size": told.pop("image_size")}
+    found |= {"features": Engine(target).output_length, **told, "sha256": files.sha256(target)}
+    files.write_json(folder / "backbone.json", found)
+    return found
+
+
+def check(folder: Path, network: Callable[[np.ndarray], Any]) -> None:
+    """Sees that `backbone.tflite` gives the same numbers as the network that the SavedModel is of.
+
+    Args:
+        folder: Where it is.
+        network: float32[1, S, S, 3] in [0, 1] to float32[1, D].
+
+    Raises:
+        ModelError: It does not.
+    """
+    engine = Engine(folder / _GRAPH)
+    picture = _test_picture(engine.size)
+    _check_agreement(np.asarray(network(picture[np.newaxis] / np.float32(255)))[0], engine(picture))
 
 
 def _test_picture(size: int) -> np.ndarray:

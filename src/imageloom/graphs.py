@@ -39,8 +39,9 @@ def feature_vectors(module: Any, images: Any) -> Any:
         ModelError: The module does not follow TF-Hub's common signature for image feature vectors.
     """
     hint = "choose a module whose page says `Image feature vector`, in TF2 SavedModel format"
-    if callable(module):
-        output = module(images)
+    call = getattr(module, "__call__", None)  # noqa: B004
+    if call is not None:
+        output = call(images)
     elif "default" in getattr(module, "signatures", {}):
         output = module.signatures["default"](images)
     else:

@@ -14,6 +14,14 @@ _ELEMENTWISE = ("ADD", "SUB", "MUL", "DIV")
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
+# Of operators whose options are not called as they are.
+_OPTIONS = {
+    "CONV_2D": "Conv2DOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "AVERAGE_POOL_2D": "Pool2DOptions",
+    "MEAN": "ReducerOptions",
+}
+
 _NARROW = 16  # channels: what fills no vector register of AVX-512
 
 # Smaller constants stay as they are: MobileNetV2's depthwise kernels and biases are a thirtieth of its bytes, and in
@@ -132,7 +140,7 @@ class Graph:
         made = self.schema.OperatorT()
         made.opcodeIndex = self._code_index(name, version)
         made.inputs, made.outputs = list(inputs), [output]
-        kind = "".join(part.capitalize() for part in name.split("_")) + "Options"
+        kind = _OPTIONS.get(name) or "".join(part.capitalize() for part in name.split("_")) + "Options"
         made.builtinOptionsType = getattr(self.schema.BuiltinOptions, kind)
         made.builtinOptions = getattr(self.schema, f"{kind}T")()
         for key, value in options.items():

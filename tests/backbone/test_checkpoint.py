@@ -19,7 +19,7 @@ from imageloom.errors import ModelError
     ],
 )
 def test_packaged_weights_are_read_without_pytorch(network, tensors, first, last):
-    state = read_state_dict(network.PACKAGE.find())
+    state = read_state_dict(network.NETWORK.package.find())
     assert len(state) == tensors
     assert state[first].shape == (32, 3, 3, 3)
     assert state[last].shape == (1000, 1280)
@@ -55,7 +55,7 @@ def test_a_pickle_that_asks_for_anything_but_tensors_is_refused(tmp_path, conten
 
 def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path):
     path = tmp_path / "weights.pth"
-    path.write_bytes(mobilenet_v2.PACKAGE.find().read_bytes()[:5_000_000])
+    path.write_bytes(mobilenet_v2.NETWORK.package.find().read_bytes()[:5_000_000])
     with pytest.raises(ModelError, match="is not a checkpoint"):
         read_state_dict(path)
 

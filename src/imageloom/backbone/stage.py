@@ -19,7 +19,7 @@ from imageloom.files import Paths
 from imageloom.params import StageParams
 
 DEFAULT = "mobilenet_v2_100_224"
-PACKAGED = {DEFAULT: mobilenet_v2, "efficientnet_lite0_224": efficientnet_lite}
+PACKAGED = {DEFAULT: mobilenet_v2.NETWORK, "efficientnet_lite0_224": efficientnet_lite.NETWORK}
 KERAS = "keras:"
 WEIGHTS = ("imagenet", "none")  # of those; anything else is a file
 
@@ -60,24 +60,55 @@ def run(params: Params, paths: Paths) -> None:
     Raises:
         ModelError: The module cannot be had, has been altered, or is no image feature vector.
     """
-    layers = params.features or ("multi" if params.module in PACKAGED else "last")
-    size = params.image_size or _own_size(params.module)
-    _require_sense(params, layers)
+    about = _about(params)
     with files.atomic_folder(paths.backbone) as folder:
-        about = _make(params, paths, About(params.module, size, layers), folder)
-        told = backbone_files.complete(folder, about)
+        if params.module in PACKAGED:
+            told = _write_packaged(about, folder)
+        else:
+            told = backbone_files.complete(folder, _write_other(params, paths, about, folder))
     console.say(
-        f"backbone: {params.module}, {size} x {size} pixels to {told['features']:,} features"
-        + (": its weights are random, it has learnt nothing" if about.weights == "none" else "")
+        f"backbone: {params.module}, {about.image_size} x {about.image_size} pixels to {told['features']:,} features"
+        + (": its weights are random, it has learnt nothing" if told["weights"] == "none" else "")
     )
 
 
-def _make(params: Params, paths: Paths, about: About, folder: Path) -> About:
-    """Writes the network's SavedModel into a folder, and gives what more is known of it."""
+def write_graph(params: Params, paths: Paths) -> None:
+    """Writes models/backbone/ without its SavedModel, of a packaged network: all that embedding needs, in a second.
+
+    Raises:
+        ModelError: The module is none of `PACKAGED`, or its package is not as needed.
+    """
+    about = _about(params)
+    with files.atomic_folder(paths.backbone) as folder:
+        backbone_files.write_graph(folder, about, PACKAGED[about.module].tflite(about.image_size, about.layers))
+
+
+def load(params: Params, paths: Paths) -> Any:
+    """The network as TF-Hub's reusable module; a packaged one need not have its SavedModel for it."""
     if params.module in PACKAGED:
-        network = PACKAGED[params.module]
-        _save(network.build(network.PACKAGE.find(), about.image_size, about.layers), folder)
-        return replace(about, licence=network.PACKAGE.licence)
+        about = _about(params)
+        return graphs.reusable(PACKAGED[about.module].keras_model(about.image_size, about.layers))
+    return graphs.tensorflow().saved_model.load(str(paths.backbone / "saved_model"))
+
+
+def _about(params: Params) -> About:
+    layers = params.features or ("multi" if params.module in PACKAGED else "last")
+    _require_sense(params, layers)
+    licence = PACKAGED[params.module].package.licence if params.module in PACKAGED else None
+    return About(params.module, params.image_size or _own_size(params.module), layers, licence)
+
+
+def _write_packaged(about: About, folder: Path) -> dict[str, Any]:
+    network = PACKAGED[about.module]
+    told = backbone_files.write_graph(folder, about, network.tflite(about.image_size, about.layers))
+    model = network.keras_model(about.image_size, about.layers)
+    backbone_files.check(folder, model)
+    _save(model, folder)
+    return told
+
+
+def _write_other(params: Params, paths: Paths, about: About, folder: Path) -> About:
+    """Writes the network's SavedModel into a folder, and gives what more is known of it."""
     if params.module.startswith(KERAS):
         weights = _weights(params, paths)
         _save(keras_applications.build(params.module.removeprefix(KERAS), about.image_size, weights), folder)

@@ -72,6 +72,11 @@ class Actions(StageParams):
 class CheckParams(StageParams):
     """Thresholds and actions of the checks."""
 
+    probes: bool = Field(
+        default=True,
+        description="train probes that have not seen the picture they are asked about: for `label_issues`, for what "
+        "`imageloom review` suggests, and to tell what cleaning did",
+    )
     thresholds: Thresholds = Field(default=Thresholds(), description="scores below which each check marks a picture")
     actions: Actions = Field(default=Actions(), description="what becomes of the pictures that each check marks")
 
@@ -92,7 +97,7 @@ class Evidence:
         groups: Groups of near duplicates.
         labelled: int[L], rows of those that have one class.
         probabilities: float32[N, K]; rows of pictures that are neither labelled nor in the pool are empty.
-        classes: The K classes.
+        classes: The K classes; none where no probes are asked for.
     """
 
     pictures: Sequence[Picture]
@@ -177,7 +182,7 @@ def _measure(pictures: Sequence[Picture], table: pa.Table, params: CheckParams, 
     if crawls.min() != crawls.max():
         near = neighbours.nearest(low, NEIGHBOURS)
     labelled = np.array([row for row, picture in enumerate(pictures) if picture.trusted], int)
-    classes = sorted({pictures[row].class_name for row in labelled})
+    classes = sorted({pictures[row].class_name for row in labelled}) if params.probes else []
     probabilities = _probabilities(pictures, features, groups, (labelled, classes))
     return Evidence(pictures, table, near, links, groups, labelled, probabilities, classes)
 
@@ -187,7 +192,7 @@ def _probabilities(
 ) -> np.ndarray:
     labelled, classes = known
     found = np.zeros((len(pictures), len(classes)), np.float32)
-    if len(labelled):
+    if classes:
         number = {name: k for k, name in enumerate(classes)}
         given = np.array([number[pictures[row].class_name] for row in labelled])
         parts = labels.folds([pictures[groups.roots[row]].id for row in labelled])
@@ -235,7 +240,7 @@ def _two_classes(evidence: Evidence) -> Scored:
 
 
 def _label_issues(evidence: Evidence) -> Scored:
-    """Of each labelled picture; with one class alone there is nothing to doubt."""
+    """Of each labelled picture; with one class alone, or without probes, there is nothing to doubt."""
     if len(evidence.classes) < 2:
         return []
     number = {name: k for k, name in enumerate(evidence.classes)}

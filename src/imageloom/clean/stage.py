@@ -52,7 +52,7 @@ def run(params: Params, paths: Paths, arguments: argparse.Namespace | None = Non
         _say(result, params)
         return
     _require_two_classes(result)
-    change = effect.measure(found, result, findings, store)
+    change = effect.measure(found, result, findings, store) if params.probes else None
     _write(result, findings, paths)
     _write_summaries(result, change, paths)
     files.write_text(paths.reports / "clean" / "index.html", report.render(result, change, params.shown, paths))

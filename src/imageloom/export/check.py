@@ -14,7 +14,7 @@ from imageloom.estimator import Estimator
 from imageloom.recipes.head import Head
 from imageloom.tflite_graph import TFLiteGraph
 
-_BATCH = 8  # pictures; 32 at once take half a gigabyte, and no less time
+_BATCH = 4  # pictures; 32 at once take half a gigabyte, and no less time
 
 _OTHER = "run `dvc repro --force backbone`; if that does not help, choose another backbone"
 

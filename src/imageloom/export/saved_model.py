@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,32 @@ class Input:
     aspect: Aspect
 
 
-def write(target: Path, backbone: Any, head: Head, looks_at: Input, labels: Path) -> None:
+class _Prepared(NamedTuple):
+    """A classifier whose last layer is zero, and its signatures."""
+
+    module: Any
+    signatures: dict[str, Any]
+    looks_at: Input
+    shape: tuple[int, int]
+
+
+# What was prepared ahead and not written yet, by the backbone's SavedModel.
+_ready: dict[Path, _Prepared] = {}
+
+
+def prepare(backbone: Path, module: Any, looks_at: Input, shape: tuple[int, int]) -> None:
+    """Does ahead what `write` does without knowing the classifier, which is most of it.
+
+    Args:
+        backbone: The backbone's SavedModel, which need not be there.
+        module: What it holds.
+        looks_at: See `Input`.
+        shape: Of the classifier's kernel: D features and K classes.
+    """
+    _ready[backbone] = _prepared(module, looks_at, shape)
+
+
+def write(target: Path, backbone: Path, head: Head, looks_at: Input, labels: Path) -> None:
     """Writes a SavedModel with three signatures and the labels as an asset.
 
     `serving_default` takes `images`, uint8[N, S, S, 3] RGB, and gives `probabilities`, float32[N, K]; `features` takes
@@ -36,16 +61,26 @@ def write(target: Path, backbone: Any, head: Head, looks_at: Input, labels: Path
 
     Args:
         target: The folder to make.
-        backbone: The backbone's SavedModel, loaded.
+        backbone: The backbone's SavedModel.
         head: The classifier.
         looks_at: See `Input`.
         labels: The file `labels.txt`.
     """
+    ready = _ready.pop(backbone, None)
+    if ready is None or (ready.looks_at, ready.shape) != (looks_at, head.kernel.shape):
+        loaded = ready.module.backbone if ready else graphs.tensorflow().saved_model.load(str(backbone))
+        ready = _prepared(loaded, looks_at, head.kernel.shape)
+    ready.module.kernel.assign(head.kernel)
+    ready.module.bias.assign(head.bias)
+    ready.module.labels = graphs.tensorflow().saved_model.Asset(str(labels))
+    graphs.save(ready.module, target, signatures=ready.signatures)
+
+
+def _prepared(backbone: Any, looks_at: Input, shape: tuple[int, int]) -> _Prepared:
     tf = graphs.tensorflow()
     module = tf.Module()
     module.backbone = backbone
-    module.kernel, module.bias = tf.Variable(head.kernel), tf.Variable(head.bias)
-    module.labels = tf.saved_model.Asset(str(labels))
+    module.kernel, module.bias = tf.Variable(tf.zeros(shape)), tf.Variable(tf.zeros(shape[1]))
 
     def look_inside(images: Any) -> dict[str, Any]:
         features = graphs.feature_vectors(module.backbone, tf.cast(images, tf.float32) / 255.0)
@@ -73,7 +108,7 @@ def write(target: Path, backbone: Any, head: Head, looks_at: Input, labels: Path
             ("features", look_inside, pixels),
         )
     }
-    graphs.save(module, target, signatures=signatures)
+    return _Prepared(module, signatures, looks_at, shape)
 
 
 def decode(data: Any, looks_at: Input) -> Any:

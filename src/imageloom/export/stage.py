@@ -17,10 +17,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from imageloom import card, console, files, graphs, network, tables, trained_on
+from imageloom import card, console, files, network, tables, trained_on
 from imageloom.estimator import Estimator
 from imageloom.export import check, metadata, onnx, quantise, saved_model, tflite
 from imageloom.files import Paths
+from imageloom.images import Aspect
 from imageloom.network import Network
 from imageloom.ood import Detector
 from imageloom.params import StageParams
@@ -135,6 +136,20 @@ def run(params: Params, paths: Paths) -> None:
     _report(content["formats"], measures, paths)
 
 
+def prepare(paths: Paths, module: Any, aspect: Aspect, classes: int) -> None:
+    """Does ahead what takes long and needs no classifier, in the process that then calls `run`.
+
+    Args:
+        paths: Of the project, which has its backbone.json.
+        module: The network, callable as its SavedModel.
+        aspect: How a picture becomes square.
+        classes: How many there will be; where there are others in the end, less is won.
+    """
+    found = network.pretrained(paths)
+    looks_at = saved_model.Input(found.about["image_size"], aspect)
+    saved_model.prepare(found.saved_model, module, looks_at, (found.about["features"], classes))
+
+
 def _read(paths: Paths) -> _Sources:
     about = read_about(paths.classifier)
     head = read_head(paths.classifier).tempered(about["calibration"]["temperature"])
@@ -161,9 +176,9 @@ def _write_models(sources: _Sources, formats: Sequence[str], params: Params, fol
         graph = tflite.classifier(content, head)
         graph.halve()
         _write_tflite(graph, sources, folder / FILES["float16"])
-    module = graphs.tensorflow().saved_model.load(str(sources.network.saved_model))
     looks_at = saved_model.Input(sources.network.about["image_size"], sources.about["input"]["aspect"])
-    saved_model.write(folder / "saved_model", module, head, looks_at, folder / metadata.LABELS_FILE)
+    labels = folder / metadata.LABELS_FILE
+    saved_model.write(folder / "saved_model", sources.network.saved_model, head, looks_at, labels)
     if "int8" in formats:
         rows = sources.side("train", params.representative)
         pictures = quantise.Representative(sources.pixels(rows), sources.features(rows))

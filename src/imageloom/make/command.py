@@ -85,18 +85,27 @@ def _told_as_flags(root: Path) -> Iterator[None]:
 def _make(work: Project, folder: Path, targets: Targets, least: float | None) -> None:
     """Runs the stages and writes what is asked for."""
     paths = work.paths
+    recipe, network = _parameters("train", paths).recipe, _parameters("backbone", paths)
+    is_trained = recipe in registry.NETWORKS
+    # Of a packaged network its graph is enough, which takes no TensorFlow, unless it is trained.
+    needs_all = is_trained or network.module not in backbone.PACKAGED
     with Worker() as first, Worker() as last:
-        with work.network_kept() as is_there:
-            if not is_there:
-                first.begin(run_stage, "backbone", work.network.root)
-            if targets.wants_model:
-                last.begin(get_ready)  # takes seconds, and of two processors one has nothing to do now
-            pictures.take_stock(folder, paths)
+        if needs_all and not work.network_is_kept:
+            first.begin(project.make_network, work.network.root, make_backbone)
+        if targets.wants_model:
+            last.begin(graphs.tensorflow)  # its import takes seconds
+        pictures.take_stock(folder, paths)
+        if needs_all:
             first.finish()
-        work.use_network()
+            work.use_network()
+        else:
+            work.use_none()
+            backbone.write_graph(network, paths)
+        if targets.wants_model and not is_trained:
+            last.begin(prepare_export, paths.root, len(pictures.class_folders(folder)))
         for name in ("embed", "clean", "split"):
             run_stage(name, paths.root)
-        if _parameters("train", paths).recipe in registry.NETWORKS:
+        if is_trained:
             first.begin(run_stage, "train", paths.root)
             first.finish()
         else:
@@ -113,9 +122,16 @@ def _make(work: Project, folder: Path, targets: Targets, least: float | None) ->
     targets.write(paths)
 
 
-def get_ready() -> None:
-    """Imports TensorFlow."""
-    graphs.tensorflow()
+def make_backbone(root: Path) -> None:
+    """Runs the stage `backbone` in the project `root`."""
+    run_stage("backbone", root)
+
+
+def prepare_export(root: Path, classes: int) -> None:
+    """Does ahead what the stage `export` can do before there is a classifier."""
+    paths = Paths(root)
+    module = backbone.load(_parameters("backbone", paths), paths)
+    export.prepare(paths, module, _parameters("embed", paths).aspect, classes)
 
 
 def run_stage(name: str, root: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imageloom.backbone.stage import DEFAULT, KERAS, PACKAGED, WEIGHTS
+from imageloom.clean.checks import Thresholds
 from imageloom.errors import ImageloomError
 from imageloom.make import fine_tuning
 from imageloom.make.project import default_cache
@@ -39,6 +40,8 @@ STEPS: dict[str, tuple[str, Callable[[str], Any], float]] = {
     "l1_regularizer": ("l1", number, 0.0),
     "l2_regularizer": ("l2", number, 0.0001),
 }
+
+_FOR_REVIEW = sorted(Thresholds.model_fields.keys() - {"near_duplicates", "two_classes"})
 
 _SMOOTHING = 0.1  # that label_smoothing had
 
@@ -218,14 +221,15 @@ def read(arguments: argparse.Namespace) -> Wish:
     sections = {
         "backbone": _backbone(arguments),
         "embed": {"views": [] if recipe == "finetune" else _views(arguments)},
-        "clean": {"min_side": 1},
+        # Near duplicates must be known; the rest is for review, which this command has not.
+        "clean": {"min_side": 1, "probes": False, "thresholds": dict.fromkeys(_FOR_REVIEW, 0)},
         "split": {
             "method": "stratified",
             "test": arguments.validation_split,
             "validation": arguments.validation_split / 2,
         },
         "train": {"recipe": recipe, recipe: _recipe(arguments, recipe, given)},
-        "export": {"check": 100} | ({} if arguments.export_dir else {"formats": []}),
+        "export": {"check": 32} | ({} if arguments.export_dir else {"formats": []}),
     }
     notes = fine_tuning.notes(arguments, given) if recipe == "finetune" else _notes(arguments, recipe, given)
     if not any(getattr(arguments, name) for name in ("saved_model_dir", "tflite_output_file", "export_dir")):

@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,7 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from imageloom import backbone_files, console, files, graphs
-from imageloom.backbone import checkpoint, efficientnet_lite, hub, keras_applications, mobilenet_v2, packaged, stage
+from imageloom.backbone import (
+    checkpoint,
+    efficientnet_lite,
+    hub,
+    keras_applications,
+    keras_layers,
+    layers,
+    mobilenet_v2,
+    packaged,
+    stage,
+    tflite_layers,
+)
 from imageloom.errors import ImageloomError
 from imageloom.files import Paths
 
@@ -27,6 +39,7 @@ _LENGTH = 16  # of a digest's 64 characters: no two of a billion folders share t
 # What a network is made by.
 _CODE = (
     *(checkpoint, efficientnet_lite, hub, keras_applications, mobilenet_v2, packaged, stage),
+    *(keras_layers, layers, tflite_layers),
     *(backbone_files, graphs),
 )
 
@@ -63,19 +76,27 @@ class Project:
         for paths in (self.paths, self.network):
             files.write_json(paths.params, sections)  # JSON is YAML
 
-    @contextmanager
-    def network_kept(self) -> Iterator[bool]:
-        """Keeps others from making the same network meanwhile; says whether it is there already."""
-        with _locked(self.network.root, "waiting for another command that makes the same network"):
-            yield (self.network.backbone / "backbone.json").exists()
+    @property
+    def network_is_kept(self) -> bool:
+        """Whether the network is there already."""
+        return (self.network.backbone / "backbone.json").exists()
 
     def use_network(self) -> None:
         """Links models/backbone to the network."""
+        self.use_none()
         link = self.paths.backbone
         with files.faults_of_writing(link):
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
             link.symlink_to(self.network.backbone)
+
+    def use_none(self) -> None:
+        """Takes models/backbone away; the network itself stays."""
+        place = self.paths.backbone
+        with files.faults_of_writing(place):
+            if place.is_symlink():
+                place.unlink()
+            else:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
@@ -96,6 +117,18 @@ def opened(cache: Path, pictures: Path, backbone: Mapping[str, Any]) -> Iterator
     folder = cache / "folders" / f"{name}-{_digest([str(pictures), network])}"
     with _locked(folder):
         yield Project(Paths(folder), Paths(cache / "networks" / network))
+
+
+def make_network(root: Path, make: Callable[[Path], None]) -> None:
+    """Makes the network of a project for one, unless another process has made it meanwhile.
+
+    Args:
+        root: The project's folder.
+        make: Does it, in that folder.
+    """
+    with _locked(root, "waiting for another command that makes the same network"):
+        if not (Paths(root).backbone / "backbone.json").exists():
+            make(root)
 
 
 @contextmanager

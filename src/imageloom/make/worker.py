@@ -33,7 +33,7 @@ class Worker:
             self._process.terminate()
             self._process.join()
 
-    def begin(self, function: Callable[..., None], *arguments: Any) -> None:
+    def begin(self, function: Callable[..., object], *arguments: Any) -> None:
         """Has it call `function`, of a module, when it is done with what it has to do; starts it where it is new."""
         if self._process.pid is None:
             self._process.start()
@@ -76,7 +76,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _fault_of(function: Callable[..., None], arguments: tuple[Any, ...]) -> tuple[str, str] | None:
+def _fault_of(function: Callable[..., object], arguments: tuple[Any, ...]) -> tuple[str, str] | None:
     """Message and hint of what the function raised; None where it ended well."""
     try:
         function(*arguments)
