@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from projects import Project, picture
 
@@ -140,3 +142,22 @@ def test_the_line_tells_how_many_were_kept_left_out_and_copied(project, capsys):
     assert capsys.readouterr().out == (
         "clean: 8 of 10 pictures kept; left out: 2 too_small; 3 exact copies counted once\n"
     )
+
+
+def test_without_probes_nothing_is_doubted_and_the_rest_is_the_same(project):
+    project.add("warm", [picture("cold", 300)])
+    with_probes = cleaned(project)
+    scores = tables.read(project.paths.scores, tables.SCORES, "clean").to_pylist()
+    assert "label_issues" in {row["check"] for row in scores}
+    project.configure(clean={"probes": False})
+    without = cleaned(project)
+    assert tables.read(project.paths.scores, tables.SCORES, "clean").to_pylist() == [
+        row for row in scores if row["check"] != "label_issues"
+    ]
+    assert tables.read(project.paths.probabilities, tables.PROBABILITIES, "clean").num_rows == 0
+    figures = json.loads((project.paths.reports / "clean" / "metrics.json").read_text())
+    assert "accuracy" not in figures
+    assert figures["kept"] == 9
+    assert {id_: row["group"] for id_, row in without.items()} == {
+        id_: row["group"] for id_, row in with_probes.items()
+    }

@@ -13,7 +13,7 @@ from projects import Project, picture
 from imageloom import card, files, graphs, images, tables, tflite_metadata
 from imageloom.errors import DataError, ModelError
 from imageloom.export import check, onnx, quantise, saved_model, tflite
-from imageloom.export.stage import FILES, Params, _Sources, _tensors
+from imageloom.export.stage import FILES, Params, _Sources, _tensors, prepare
 from imageloom.features import FeatureStore
 from imageloom.ood import Detector
 from imageloom.predictor import Predictor
@@ -410,3 +410,15 @@ def test_one_picture_may_differ_and_two_of_few_may_not():
 
 def test_formats_are_what_the_parameters_say():
     assert Params().formats == ["float32", "float16", "int8"]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_what_was_prepared_ahead_is_the_same_model_whatever_number_of_classes_was_expected(copied, classes):
+    picture_ = np.full((1, 32, 32, 3), 77, np.uint8)
+    before = saved_model.answer(copied.paths.export / "saved_model")(picture_)
+    module = graphs.tensorflow().saved_model.load(str(copied.paths.backbone / "saved_model"))
+    shutil.rmtree(copied.paths.backbone / "saved_model")  # it is not needed any more
+    prepare(copied.paths, module, "stretch", classes)
+    copied.run("export")
+    after = saved_model.answer(copied.paths.export / "saved_model")(picture_)
+    assert [one.tolist() for one in after] == [one.tolist() for one in before]

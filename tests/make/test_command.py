@@ -200,3 +200,30 @@ def test_a_network_that_does_not_fit_is_told_by_its_flag(made, tmp_path, capfd):
     assert "does not take pictures of 64 x 64" in error
     assert "set --image_size to the module's own" in error
     assert made.digests() == before
+
+
+def test_a_packaged_network_needs_no_saved_model_in_between(tmp_path, capfd):
+    """Its graph is written without TensorFlow, and what is exported is made of the network itself."""
+    made = Made(tmp_path, Path("mobilenet_v2_100_224"))
+    for name, hue in EACH.items():
+        made.add(name, range(12), hue)
+    assert main([*made.words, *made.outputs, "--image_size", "64"]) == 0
+    assert not (tmp_path / "cache" / "networks").exists() or not list((tmp_path / "cache").glob("networks/*/models"))
+    picture_ = picture("cold", 10_500)
+    answers = [open_model(str(model)).predict(picture_) for model in (made.model / "m.tflite", made.model)]
+    assert [answer.label for answer in answers] == ["cold", "cold"]
+    assert answers[0].probabilities == pytest.approx(answers[1].probabilities, abs=1e-3)
+
+
+def test_a_network_that_is_trained_takes_the_place_of_the_graph_alone(tmp_path, capfd):
+    """The same folder first without and then with training of the network, whose SavedModel is needed for it."""
+    made = Made(tmp_path, Path("mobilenet_v2_100_224"))
+    for name, hue in EACH.items():
+        made.add(name, range(12), hue)
+    words = [*made.words, "--image_size", "64"]
+    labels = ["--labels_output_file", str(tmp_path / "labels.txt")]
+    assert main([*words, *labels]) == 0
+    assert main([*words, *labels, "--do_fine_tuning", "--train_epochs", "1"]) == 0
+    assert (made.project().backbone / "saved_model").is_dir()
+    assert main([*words, *labels]) == 0
+    assert not (made.project().backbone / "saved_model").exists()
