@@ -15,7 +15,7 @@ from imageloom.engine import Engine
 from imageloom.errors import ModelError
 from imageloom.tflite_editor import Graph
 
-Layers = Literal["last", "multi"]
+Layers = Literal["last", "multi", "pyramid"]
 
 _GRAPH = "backbone.tflite"
 
@@ -27,7 +27,7 @@ class About:
     Args:
         module: Its name, or the handle that it was had by.
         image_size: Side of the pictures that it takes, in pixels.
-        layers: What its features come from: `last` or `multi`.
+        layers: What its features come from: see `backbone.features` in params.yaml.
         licence: Of its weights, where that is known.
         weights: Where they come from, where that could be chosen: `imagenet`, `none`, or the SHA-256 of a file.
     """

@@ -26,7 +26,7 @@ def network(request):
 
 
 # 75: sides are odd where they are halved.
-@pytest.mark.parametrize(("size", "gives"), [(96, "multi"), (75, "last"), (96, "names")])
+@pytest.mark.parametrize(("size", "gives"), [(96, "multi"), (128, "pyramid"), (75, "last"), (96, "names")])
 def test_it_answers_as_the_keras_model(network, size, gives, tmp_path):
     (tmp_path / "graph.tflite").write_bytes(network.tflite(size, gives))
     picture = images.load(CHINA.read_bytes(), size, "crop")
@@ -44,17 +44,35 @@ def test_every_tensor_has_a_name_of_its_own_and_the_same_network_the_same_bytes(
     assert len({graph.tensor_name(index) for index in tensors}) == len(tensors) > 100
 
 
-def test_its_one_map_is_what_is_pooled(network):
-    graph = TFLiteGraph(network.tflite(96, "multi"), "graph")
+@pytest.mark.parametrize(("size", "gives", "places"), [(96, "multi", 3), (192, "pyramid", 3)])
+def test_its_one_map_is_what_is_pooled(network, size, gives, places):
+    graph = TFLiteGraph(network.tflite(size, gives), "graph")
     [features] = graph.outputs
     pooled = graph.pooled_map(features)
     assert pooled is not None
-    assert graph.shape(pooled) == [1, 3, 3, graph.shape(features)[-1]]
+    assert graph.shape(pooled) == [1, places, places, graph.shape(features)[-1]]
+
+
+def test_a_pyramid_is_multi_of_the_halved_picture_and_of_the_picture_by_the_same_weights(network):
+    picture = images.load(CHINA.read_bytes(), 128, "crop")[np.newaxis] / np.float32(255)
+    halved = picture.reshape(1, 64, 2, 64, 2, 3).mean(axis=(2, 4))
+    model = network.keras_model(128, "pyramid")
+    expected = [network.keras_model(one.shape[1], "multi")(one).numpy() for one in (halved, picture)]
+    lengths = [one.shape[1] for one in expected]
+    answer = model(picture).numpy()
+    assert answer.shape == (1, sum(lengths))
+    assert answer[:, : lengths[0]] == pytest.approx(expected[0], abs=1e-4)
+    small, large = (sorted(one[0].tolist()) for one in (expected[1], answer[:, lengths[0] :]))
+    assert small == pytest.approx(large, abs=1e-4)
+    assert model.count_params() == network.keras_model(128, "multi").count_params()
+    assert len(network.tflite(128, "pyramid")) < 1.02 * len(network.tflite(128, "multi"))
 
 
 def test_a_size_whose_layers_do_not_fit_is_refused(network):
-    with pytest.raises(ModelError, match="240 x 240 do not divide"):
-        network.tflite(240, "multi")
+    for size, gives, step in ((240, "multi", 32), (224, "pyramid", 64)):
+        with pytest.raises(ModelError, match=f"{size} x {size} do not divide") as fault:
+            network.tflite(size, gives)
+        assert f"multiple of {step}" in fault.value.hint
 
 
 @pytest.mark.parametrize("module", NETWORKS)

@@ -15,7 +15,7 @@ import numpy as np
 
 from imageloom.backbone.checkpoint import read_state_dict
 from imageloom.backbone.layers import Habits, Layers, Names
-from imageloom.backbone.packaged import Gives, Network, Package, finish
+from imageloom.backbone.packaged import Maps, Network, Package
 
 # Repeats, kernel, stride of the first, expansion, output channels: efficientnet_lite_builder.py.
 BLOCKS = (
@@ -42,15 +42,14 @@ class _Block(NamedTuple):
     channels: int
 
 
-def describe(layers: Layers, gives: Gives) -> Any:
+def describe(layers: Layers, picture: Any) -> Maps:
     """The network; see `packaged.Network`."""
-    x = layers.convolution(layers.picture(), Names("conv_stem", "bn0"), 32, kernel=3, stride=2)
+    x = layers.convolution(picture, Names("conv_stem", "bn0"), 32, kernel=3, stride=2)
     expansions = {}
     for block in _blocks():
         expansions[block.number], x = _block(layers, x, block)
     x = layers.convolution(x, Names("conv_head", "bn1"), 1280)
-    earlier = {f"blocks.{number}": expansions[number] for number in _JOINED}
-    return finish(layers, x, earlier, gives, "fc")
+    return Maps(x, {f"blocks.{number}": expansions[number] for number in _JOINED})
 
 
 def _blocks() -> Iterator[_Block]:
@@ -90,4 +89,5 @@ NETWORK = Network(
     habits=Habits(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, epsilon=1e-3, margin="same"),
     read=_read,
     describe=describe,
+    classifier="fc",
 )

@@ -20,31 +20,33 @@ class KerasLayers:
     def __init__(self, size: int, habits: Habits) -> None:
         self._layers, self._habits = graphs.keras().layers, habits
         self._inputs = graphs.keras().Input((size, size, 3), name="inputs")
+        self._made: dict[str, Any] = {}
 
     def picture(self) -> Any:
         # Not Rescaling: (x - mean) / std must not round otherwise than in training.
         mean, variance = list(self._habits.mean), np.square(self._habits.std).tolist()
         return self._layers.Normalization(mean=mean, variance=variance, name="imagenet_normalization")(self._inputs)
 
+    def halved(self, picture: Any) -> Any:
+        return self._layers.AveragePooling2D(2, name="halved")(picture)
+
     def convolution(self, x: Any, names: Names, channels: int, kernel: int = 1, stride: int = 1) -> Any:
         x, padding = self._padded(x, names, kernel, stride)
-        convolution = self._layers.Conv2D(
-            channels, kernel, strides=stride, padding=padding, use_bias=False, name=names.kernel
-        )
-        return self._relu(self._norm(convolution(x), names), names)
+        options = {"filters": channels, "kernel_size": kernel, "strides": stride, "padding": padding}
+        return self._relu(self._norm(self._layer("Conv2D", names.kernel, use_bias=False, **options)(x), names), names)
 
     def projection(self, x: Any, names: Names, channels: int) -> Any:
-        return self._norm(self._layers.Conv2D(channels, 1, use_bias=False, name=names.kernel)(x), names)
+        layer = self._layer("Conv2D", names.kernel, filters=channels, kernel_size=1, use_bias=False)
+        return self._norm(layer(x), names)
 
     def depthwise(self, x: Any, names: Names, kernel: int, stride: int) -> Any:
         x, padding = self._padded(x, names, kernel, stride)
-        convolution = self._layers.DepthwiseConv2D(
-            kernel, strides=stride, padding=padding, use_bias=False, name=names.kernel
-        )
-        return self._relu(self._norm(convolution(x), names), names)
+        options = {"kernel_size": kernel, "strides": stride, "padding": padding}
+        layer = self._layer("DepthwiseConv2D", names.kernel, use_bias=False, **options)
+        return self._relu(self._norm(layer(x), names), names)
 
     def add(self, name: str, shortcut: Any, x: Any) -> Any:
-        return self._layers.Add(name=name)([shortcut, x])
+        return self._layer("Add", name)([shortcut, x])
 
     def join(self, last: Any, earlier: Mapping[str, Any]) -> Any:
         pooled = [
@@ -72,17 +74,22 @@ class KerasLayers:
                 layer.set_weights(values)
         return made
 
+    def _layer(self, kind: str, name: str, **options: Any) -> Any:
+        if name not in self._made:
+            self._made[name] = getattr(self._layers, kind)(name=name, **options)
+        return self._made[name]
+
     def _padded(self, x: Any, names: Names, kernel: int, stride: int) -> tuple[Any, str]:
         if stride == 1 or self._habits.margin == "same":
             return x, "same"
-        return self._layers.ZeroPadding2D(kernel // 2, name=f"{names.kernel}.pad")(x), "valid"
+        return self._layer("ZeroPadding2D", f"{names.kernel}.pad", padding=kernel // 2)(x), "valid"
 
     def _norm(self, x: Any, names: Names) -> Any:
-        norm = self._layers.BatchNormalization(epsilon=self._habits.epsilon, momentum=0.9, name=names.norm)
-        return norm(x)
+        options = {"epsilon": self._habits.epsilon, "momentum": 0.9}
+        return self._layer("BatchNormalization", names.norm, **options)(x)
 
     def _relu(self, x: Any, names: Names) -> Any:
-        return self._layers.ReLU(6.0, name=f"{names.norm}.relu")(x)
+        return self._layer("ReLU", f"{names.norm}.relu", max_value=6.0)(x)
 
     def _values(self, layer: Any, state: State) -> Iterator[np.ndarray]:
         """A layer's weights in Keras' order and layout; PyTorch keeps kernels as [out, in, height, width]."""

@@ -38,10 +38,16 @@ class Names(NamedTuple):
 
 
 class Layers(Protocol):
-    """Makes layers out of a checkpoint's weights; maps are [N, h, w, C], and known to the maker only."""
+    """Makes layers out of a checkpoint's weights; maps are [N, h, w, C], and known to the maker only.
+
+    Weights of the same names are the same weights: what is asked for twice is shared.
+    """
 
     def picture(self) -> Any:
         """The picture, normalised."""
+
+    def halved(self, picture: Any) -> Any:
+        """The picture at half its size, the mean of four pixels for each."""
 
     def convolution(self, x: Any, names: Names, channels: int, kernel: int = 1, stride: int = 1) -> Any:
         """A convolution to `channels`, batch normalisation and ReLU6."""

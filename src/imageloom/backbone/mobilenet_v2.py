@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from imageloom.backbone.checkpoint import read_state_dict
 from imageloom.backbone.layers import Habits, Layers, Names
-from imageloom.backbone.packaged import Gives, Network, Package, finish
+from imageloom.backbone.packaged import Maps, Network, Package
 
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, output channels, repeats, stride of the first: table 2 of the paper."""
@@ -29,15 +29,14 @@ class _Block(NamedTuple):
     stride: int
 
 
-def describe(layers: Layers, gives: Gives) -> Any:
+def describe(layers: Layers, picture: Any) -> Maps:
     """The network; see `packaged.Network`."""
-    x = layers.convolution(layers.picture(), Names("features.0.0", "features.0.1"), 32, kernel=3, stride=2)
+    x = layers.convolution(picture, Names("features.0.0", "features.0.1"), 32, kernel=3, stride=2)
     expansions = {}
     for block in _blocks():
         expansions[block.number], x = _block(layers, x, block)
     x = layers.convolution(x, Names("features.18.0", "features.18.1"), 1280)
-    earlier = {f"features.{number}": expansions[number] for number in _JOINED}
-    return finish(layers, x, earlier, gives, "classifier.1")
+    return Maps(x, {f"features.{number}": expansions[number] for number in _JOINED})
 
 
 def _blocks() -> Iterator[_Block]:
@@ -73,4 +72,5 @@ NETWORK = Network(
     habits=Habits(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), epsilon=1e-5, margin="even"),
     read=read_state_dict,
     describe=describe,
+    classifier="classifier.1",
 )

@@ -9,16 +9,18 @@ import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from imageloom.backbone.keras_layers import KerasLayers
 from imageloom.backbone.layers import Habits, Layers, State
 from imageloom.backbone.tflite_layers import TFLiteLayers
 from imageloom.errors import ModelError
 
-STRIDE = 32  # pixels of the picture for one place of the last map, along a side
+Gives = Literal["last", "multi", "pyramid", "names"]
 
-Gives = Literal["last", "multi", "names"]
+# What a picture's side must be a multiple of, so that all maps divide into the places of the one that is pooled: one of
+# the last map's has 32 pixels along a side.
+_STEPS = {"multi": 32, "pyramid": 64}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,13 @@ class Package:
         return found[0]
 
 
+class Maps(NamedTuple):
+    """What a network makes of a picture: its last map, and by name those of earlier layers that `multi` joins to it."""
+
+    last: Any
+    earlier: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Network:
     """A packaged network.
@@ -70,58 +79,62 @@ class Network:
         package: Where its weights are.
         habits: Of its layers.
         read: Reads the weights' file.
-        describe: Makes its layers, up to what it is asked to give, and gives the last of them.
+        describe: Makes its layers on a picture.
+        classifier: The weights of the dense layer that tells ImageNet's classes.
     """
 
     name: str
     package: Package
     habits: Habits
     read: Callable[[Path], State]
-    describe: Callable[[Layers, Gives], Any]
+    describe: Callable[[Layers, Any], Maps]
+    classifier: str
 
     def keras_model(self, size: int, gives: Gives = "last") -> Any:
         """The network as a Keras 2 model.
 
         Args:
             size: Side of the pictures it takes, in pixels.
-            gives: `last`, the last layer's features; `multi`, those of earlier layers behind them; `names`, the logits
-                of ImageNet's classes, to check the network by what it names.
+            gives: `last`, the last layer's features; `multi`, those of earlier layers behind them; `pyramid`, `multi`
+                of the picture at half its size, and then of the picture; `names`, the logits of ImageNet's classes, to
+                check the network by what it names.
 
         Returns:
             A `tf_keras.Model` from float32[N, size, size, 3] RGB in [0, 1] to float32[N, D].
 
         Raises:
-            ModelError: The maps of `multi` do not fit into each other at this size, or the package is not as needed.
+            ModelError: The maps do not fit into each other at this size, or the package is not as needed.
         """
         _require_places(size, gives)
         state, layers = self.read(self.package.find()), KerasLayers(size, self.habits)
-        return layers.model(self.describe(layers, gives), state, self.name)
+        return layers.model(self._output(layers, gives), state, self.name)
 
     def tflite(self, size: int, gives: Gives = "last") -> bytes:
         """The same, for one picture, as a `.tflite` file; arguments and faults are those of `keras_model`."""
         _require_places(size, gives)
         layers = TFLiteLayers(self.read(self.package.find()), size, self.habits)
-        return layers.content(self.describe(layers, gives))
+        return layers.content(self._output(layers, gives))
 
-
-def finish(layers: Layers, last: Any, earlier: Mapping[str, Any], gives: Gives, classifier: str) -> Any:
-    """What a network gives of its last map, and of the maps of earlier layers by name.
-
-    Args:
-        layers: What makes layers.
-        last: The map.
-        earlier: See `Layers.join`; in the order in which they shall stand.
-        gives: See `Network.keras_model`.
-        classifier: The name of the dense layer that tells ImageNet's classes.
-    """
-    pooled = layers.pool(layers.join(last, earlier) if gives == "multi" else last)
-    return layers.dense(pooled, classifier) if gives == "names" else pooled
+    def _output(self, layers: Layers, gives: Gives) -> Any:
+        picture = layers.picture()
+        if gives == "pyramid":
+            small, large = (self.describe(layers, x) for x in (layers.halved(picture), picture))
+            earlier = {f"small.{name}": x for name, x in small.earlier.items()}
+            return layers.pool(layers.join(small.last, {**earlier, "large": large.last, **large.earlier}))
+        maps = self.describe(layers, picture)
+        pooled = layers.pool(layers.join(*maps) if gives == "multi" else maps.last)
+        return layers.dense(pooled, self.classifier) if gives == "names" else pooled
 
 
 def _require_places(size: int, gives: Gives) -> None:
-    """Lets only sizes through at which the maps that are asked for fit into each other."""
-    if gives == "multi" and size % STRIDE:
+    """Lets only sizes through at which the maps that are asked for fit into each other.
+
+    Raises:
+        ModelError: They do not.
+    """
+    step = _STEPS.get(gives, 1)
+    if size % step:
         raise ModelError(
             f"pictures of {size} x {size} do not divide into the places of all layers",
-            f"set backbone.image_size to a multiple of {STRIDE}, or `features: last`",
+            f"set backbone.image_size to a multiple of {step}, or `features: last`",
         )

@@ -7,13 +7,13 @@ for one picture, and `backbone.json`, which tells size, length and origin. No la
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from imageloom import backbone_files, console, files, graphs
 from imageloom.backbone import efficientnet_lite, hub, keras_applications, mobilenet_v2
-from imageloom.backbone_files import About
+from imageloom.backbone_files import About, Layers
 from imageloom.errors import ModelError
 from imageloom.files import Paths
 from imageloom.params import StageParams
@@ -21,6 +21,7 @@ from imageloom.params import StageParams
 DEFAULT = "mobilenet_v2_100_224"
 PACKAGED = {DEFAULT: mobilenet_v2.NETWORK, "efficientnet_lite0_224": efficientnet_lite.NETWORK}
 KERAS = "keras:"
+_OF_PYRAMID = 320  # pixels: a multiple of 64, and its half still shows what there is
 WEIGHTS = ("imagenet", "none")  # of those; anything else is a file
 
 
@@ -40,17 +41,18 @@ class Params(StageParams):
         description=f"of a `{KERAS}` network: `imagenet`, downloaded once, if not given; a file that Keras wrote; or "
         "`none`, random numbers, for trying things out",
     )
-    features: Literal["last", "multi"] | None = Field(
+    features: Layers | None = Field(
         default=None,
-        description="`last` layer, or `multi`, earlier layers beside it, which tell more of texture and small things; "
-        "if not given, the most that the module can: packaged ones can both, others `last`",
+        description="`last` layer; `multi`, earlier layers beside it, which tell more of texture and small things; or "
+        "`pyramid`, these of the picture at half its size as well; if not given, packaged modules have `multi`, "
+        "others `last`",
     )
     image_size: int | None = Field(
         default=None,
         ge=32,
         le=1024,
         description="side of the pictures it sees, in pixels; if not given, of those that it was trained on, as far as "
-        "its name tells, or 224",
+        "its name tells, or 224; with `features: pyramid` 320",
     )
 
 
@@ -95,7 +97,8 @@ def _about(params: Params) -> About:
     layers = params.features or ("multi" if params.module in PACKAGED else "last")
     _require_sense(params, layers)
     licence = PACKAGED[params.module].package.licence if params.module in PACKAGED else None
-    return About(params.module, params.image_size or _own_size(params.module), layers, licence)
+    size = params.image_size or (_OF_PYRAMID if layers == "pyramid" else _own_size(params.module))
+    return About(params.module, size, layers, licence)
 
 
 def _write_packaged(about: About, folder: Path) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def _write_other(params: Params, paths: Paths, about: About, folder: Path) -> Ab
 
 
 def _require_sense(params: Params, layers: str) -> None:
-    if layers == "multi" and params.module not in PACKAGED:
+    if layers != "last" and params.module not in PACKAGED:
         raise ModelError(f"{params.module} gives the features of its last layer only", "set `features: last`")
     if params.weights and not params.module.startswith(KERAS):
         raise ModelError(f"{params.module} brings its own weights", "leave backbone.weights out")

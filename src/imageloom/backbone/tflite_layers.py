@@ -4,6 +4,7 @@ The graph is what TensorFlow's converter makes of the same network: batch normal
 before it, and ReLU6 is the convolution's own activation.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,13 +25,18 @@ class TFLiteLayers:
 
     def __init__(self, state: State, size: int, habits: Habits) -> None:
         self._state, self._habits, self._graph = state, habits, Graph.empty()
+        self._constants: dict[str, int] = {}
+        self._asked: Counter[str] = Counter()  # names of tensors
         self._images = self._graph.add_tensor("images", (1, size, size, 3))
 
     def picture(self) -> int:
         shape = self._shape(self._images)
         mean, scale = np.array(self._habits.mean, np.float32), np.float32(1) / np.array(self._habits.std, np.float32)
-        centred = self._put("SUB", [self._images, self._graph.add_constant("mean", mean)], "centred", shape)
-        return self._put("MUL", [centred, self._graph.add_constant("scale", scale)], "normalised", shape)
+        centred = self._put("SUB", [self._images, self._constant("mean", mean)], "centred", shape)
+        return self._put("MUL", [centred, self._constant("scale", scale)], "normalised", shape)
+
+    def halved(self, picture: int) -> int:
+        return self._averaged(picture, "halved", 2)
 
     def convolution(self, x: int, names: Names, channels: int, kernel: int = 1, stride: int = 1) -> int:
         return self._convolved("CONV_2D", x, names, channels, stride, relu=True)
@@ -46,24 +52,17 @@ class TFLiteLayers:
         return self._put("ADD", [shortcut, x], name, self._shape(x))
 
     def join(self, last: int, earlier: Mapping[str, int]) -> int:
-        shape, maps = self._shape(last), [last]
-        for name, one in earlier.items():
-            side, channels = self._shape(one)[1] // shape[1], self._shape(one)[-1]
-            window = {"filterWidth": side, "filterHeight": side, "strideW": side, "strideH": side}
-            padding = self._graph.schema.Padding.VALID
-            pooled = (*shape[:-1], channels)
-            maps.append(self._put("AVERAGE_POOL_2D", [one], f"{name}.pool", pooled, padding=padding, **window))
-        total = sum(self._shape(one)[-1] for one in maps)
-        return self._put("CONCATENATION", maps, "joined", (*shape[:-1], total), axis=3)
+        height, width = self._shape(last)[1:3]
+        maps = [last, *(self._averaged(x, f"{name}.pool", self._shape(x)[1] // height) for name, x in earlier.items())]
+        channels = sum(self._shape(x)[-1] for x in maps)
+        return self._put("CONCATENATION", maps, "joined", (1, height, width, channels), axis=3)
 
     def pool(self, x: int) -> int:
-        axes = self._graph.add_constant("places", np.array([1, 2], np.int32))
+        axes = self._constant("places", np.array([1, 2], np.int32))
         return self._put("MEAN", [x, axes], "features", (1, self._shape(x)[-1]), keepDims=False)
 
     def dense(self, x: int, name: str) -> int:
-        kernel, bias = (
-            self._graph.add_constant(f"{name}.{part}", self._state[f"{name}.{part}"]) for part in ("weight", "bias")
-        )
+        kernel, bias = (self._constant(f"{name}.{part}", self._state[f"{name}.{part}"]) for part in ("weight", "bias"))
         return self._put("FULLY_CONNECTED", [x, kernel, bias], name, (1, self._shape(kernel)[0]))
 
     def content(self, output: int) -> bytes:
@@ -83,8 +82,8 @@ class TFLiteLayers:
             x, padding = self._padded(x, f"{names.kernel}.pad", margin), schema.Padding.VALID
         activation = schema.ActivationFunctionType.RELU6 if relu else schema.ActivationFunctionType.NONE
         constants = [
-            self._graph.add_constant(f"{names.kernel}.weight", weights),
-            self._graph.add_constant(f"{names.norm}.bias", bias),
+            self._constant(f"{names.kernel}.weight", weights),
+            self._constant(f"{names.norm}.bias", bias),
         ]
         options |= {"strideW": stride, "strideH": stride, "padding": padding, "fusedActivationFunction": activation}
         shape = (1, *(-(-side // stride) for side in sides), channels)
@@ -101,15 +100,32 @@ class TFLiteLayers:
         kernel = kernel.transpose((1, 2, 3, 0) if each_alone else (0, 2, 3, 1))
         return np.ascontiguousarray(kernel, np.float32), (offset - mean * scale).astype(np.float32)
 
+    def _averaged(self, x: int, name: str, side: int) -> int:
+        """The means of squares of `side` places."""
+        batch, height, width, channels = self._shape(x)
+        window = {"filterWidth": side, "filterHeight": side, "strideW": side, "strideH": side}
+        window["padding"] = self._graph.schema.Padding.VALID
+        return self._put("AVERAGE_POOL_2D", [x], name, (batch, height // side, width // side, channels), **window)
+
     def _padded(self, x: int, name: str, margin: int) -> int:
         batch, height, width, channels = self._shape(x)
-        margins = self._graph.add_constant(name + ".margins", np.array([[0, 0], *[[margin] * 2] * 2, [0, 0]], np.int32))
+        margins = self._constant(name + ".margins", np.array([[0, 0], *[[margin] * 2] * 2, [0, 0]], np.int32))
         return self._put("PAD", [x, margins], name, (batch, height + 2 * margin, width + 2 * margin, channels))
 
     def _put(self, kind: str, inputs: Sequence[int], name: str, shape: Sequence[int], **options: Any) -> int:
-        output = self._graph.add_tensor(name, shape)
+        output = self._graph.add_tensor(self._own(name), shape)
         self._graph.put_last(self._graph.operator(kind, inputs, output, **options))
         return output
+
+    def _own(self, name: str) -> str:
+        """The name, or where it is taken already one that is not."""
+        self._asked[name] += 1
+        return name if self._asked[name] == 1 else f"{name};{self._asked[name]}"
+
+    def _constant(self, name: str, values: np.ndarray) -> int:
+        if name not in self._constants:
+            self._constants[name] = self._graph.add_constant(name, values)
+        return self._constants[name]
 
     def _shape(self, x: int) -> tuple[int, ...]:
         return tuple(int(side) for side in self._graph.tensor(x).shape)

@@ -124,8 +124,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     asked.add_argument(
         "--features",
-        choices=("last", "multi"),
-        help="what of the packaged network is trained on: its last layer, or earlier ones beside it (default: multi)",
+        choices=("last", "multi", "pyramid"),
+        help="what of the packaged network is trained on: its last layer, earlier ones beside it, or both of these of "
+        "the picture at half its size as well (default: multi)",
     )
     asked.add_argument(
         "--recipe",
