@@ -202,3 +202,21 @@ def test_a_link_to_a_picture_that_is_not_used_is_no_leak(project):
     for name in sides(project):
         link(project, "c-000000", name)
     project.run("split")
+
+
+def test_a_class_of_few_pictures_is_told_of(tmp_path, capsys):
+    project = Project(tmp_path, split={"method": "stratified"})
+    put(project, {"car": 30, "truck": 3, "van": 8})
+    project.run("split")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "warning: class 'truck' has 1 picture to train on: what is said of it will be a guess; add some"
+
+
+@pytest.mark.parametrize(("many", "lines"), [(1_000, 0), (1_020, 1)])
+def test_classes_of_very_different_sizes_are_told_of(tmp_path, capsys, many, lines):
+    project = Project(tmp_path, split={"method": "stratified"})
+    put(project, {"car": many, "truck": 10})
+    project.run("split")
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert all("'car' has 102 times as many pictures to train on as 'truck'" in line for line in said)

@@ -18,6 +18,9 @@ from imageloom.errors import DataError
 from imageloom.files import Paths
 from imageloom.params import StageParams
 
+_FEW = 5  # pictures to train on: fewer cannot be in each of five folds
+_UNEVEN = 100  # times as many
+
 
 class Params(StageParams):
     """How large the parts are, and how a picture's side is found."""
@@ -69,6 +72,7 @@ def run(params: Params, paths: Paths) -> None:
     else:
         files.write_json(dealt, {"params": params.model_dump(), "sides": sides})
     tables.write(paths.split, split, tables.SPLIT)
+    _warn_of_few(counts)
     if listed:
         console.say(f"split: {console.counted(len(listed), 'picture')} with a weight, from {paths.weights.name}")
     for name in sorted({row["class"] for row in split}):
@@ -151,3 +155,19 @@ def _require_every_side(counts: Counter[tuple[str, str]], params: Params) -> Non
             hint = "make `validation` or `test` under `split` larger, or add pictures of this class"
         count = console.counted(total, "picture")
         raise DataError(f"class {name!r} has {count} and none of them for {' and '.join(empty)}", hint)
+
+
+def _warn_of_few(counts: Counter[tuple[str, str]]) -> None:
+    """Says which classes have too few pictures for what comes out to be relied on."""
+    seen = {name: number for (name, side), number in sorted(counts.items()) if side == "train"}
+    for name, number in seen.items():
+        if number < _FEW:
+            pictures = console.counted(number, "picture")
+            console.warn(f"class {name!r} has {pictures} to train on: what is said of it will be a guess; add some")
+    least, most = min(seen, key=lambda name: seen[name]), max(seen, key=lambda name: seen[name])
+    times = seen[most] / seen[least]
+    if times > _UNEVEN:
+        console.warn(
+            f"class {most!r} has {times:,.0f} times as many pictures to train on as {least!r}: accuracy will say "
+            f"little of {least!r}; look at its recall, or add pictures of it"
+        )
