@@ -36,9 +36,10 @@ def test_it_answers_as_the_keras_model(network, size, gives, tmp_path):
     assert np.abs(answer - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_every_tensor_has_a_name_of_its_own_and_the_same_network_the_same_bytes(network):
-    content = network.tflite(64, "multi")
-    assert network.tflite(64, "multi") == content
+@pytest.mark.parametrize("gives", ["multi", "pyramid"])
+def test_every_tensor_has_a_name_of_its_own_and_the_same_network_the_same_bytes(network, gives):
+    content = network.tflite(64, gives)
+    assert network.tflite(64, gives) == content
     graph = Graph(content)
     tensors = {index for one in graph.operators for index in (*one.inputs, *one.outputs)}
     assert len({graph.tensor_name(index) for index in tensors}) == len(tensors) > 100
@@ -61,9 +62,7 @@ def test_a_pyramid_is_multi_of_the_halved_picture_and_of_the_picture_by_the_same
     lengths = [one.shape[1] for one in expected]
     answer = model(picture).numpy()
     assert answer.shape == (1, sum(lengths))
-    assert answer[:, : lengths[0]] == pytest.approx(expected[0], abs=1e-4)
-    small, large = (sorted(one[0].tolist()) for one in (expected[1], answer[:, lengths[0] :]))
-    assert small == pytest.approx(large, abs=1e-4)
+    assert answer == pytest.approx(np.concatenate(expected, axis=1), abs=1e-4)
     assert model.count_params() == network.keras_model(128, "multi").count_params()
     assert len(network.tflite(128, "pyramid")) < 1.02 * len(network.tflite(128, "multi"))
 
@@ -125,3 +124,14 @@ def test_what_is_loaded_without_a_saved_model_is_what_the_stage_saves(tmp_path):
     project.run("backbone")
     saved = graphs.tensorflow().saved_model.load(str(project.paths.backbone / "saved_model"))
     assert np.array_equal(before, graphs.feature_vectors(saved, picture).numpy())
+
+
+@pytest.mark.parametrize(
+    ("section", "size", "features"),
+    [({}, 224, 2192), ({"features": "last"}, 224, 1280), ({"features": "pyramid"}, 320, 4384)],
+)
+def test_the_size_of_the_pictures_fits_the_features(tmp_path, section, size, features):
+    project = Project(tmp_path, backbone=section)
+    stage.write_graph(params.load("backbone", stage.Params, project.paths.params), project.paths)
+    told = files.read_json(project.paths.backbone / "backbone.json", "backbone")
+    assert (told["image_size"], told["features"]) == (size, features)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from imageloom import graphs
+from imageloom.backbone import mobilenet_v2
 from imageloom.engine import Engine
 from imageloom.errors import ModelError
 from imageloom.export import quantise
@@ -169,3 +170,18 @@ def test_a_graph_that_cannot_be_quantised_is_told_as_users_are_told(source, pixe
     with pytest.raises(ModelError, match=r"cannot be quantised: op 'tf\.Odd' is neither") as told:
         quantise._quantise(quantise._with_ranges(source, pixels[:3]), 0.25)
     assert "export.formats" in told.value.hint
+
+
+@pytest.mark.slow
+def test_of_two_sizes_of_the_picture_both_keep_their_first_layers_in_float32(tmp_path):
+    size, random = 128, np.random.default_rng(2)
+    coarse = random.integers(0, 256, (30, 16, 16, 3)).repeat(8, axis=1).repeat(8, axis=2)
+    pictures = np.clip(coarse + random.normal(0, 10, coarse.shape), 0, 255).astype(np.uint8)
+    one, two = (mobilenet_v2.NETWORK.tflite(size, gives) for gives in ("multi", "pyramid"))
+    wanted = run(two, pictures, tmp_path)
+    graph = quantise.backbone(two, Representative(pictures, wanted))
+    first = [graph.constant(one_.inputs[1]) for one_ in graph.operators if graph.name(one_) == "CONV_2D"]
+    halves = first[: len(first) // 2], first[len(first) // 2 :]
+    assert all(kernels[0] is not None and kernels[-1] is None for kernels in halves)
+    alone = quantise.backbone(one, Representative(pictures, run(one, pictures, tmp_path)))
+    assert len(graph.to_bytes()) < 1.2 * len(alone.to_bytes())  # a kernel is stored once

@@ -207,7 +207,7 @@ def test_a_packaged_network_needs_no_saved_model_in_between(tmp_path, capfd):
     made = Made(tmp_path, Path("mobilenet_v2_100_224"))
     for name, hue in EACH.items():
         made.add(name, range(12), hue)
-    assert main([*made.words, *made.outputs, "--image_size", "64"]) == 0
+    assert main([*made.words, *made.outputs, "--image_size", "64", "--features", "pyramid"]) == 0
     assert not (tmp_path / "cache" / "networks").exists() or not list((tmp_path / "cache").glob("networks/*/models"))
     picture_ = picture("cold", 10_500)
     answers = [open_model(str(model)).predict(picture_) for model in (made.model / "m.tflite", made.model)]

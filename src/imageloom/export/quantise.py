@@ -126,13 +126,38 @@ def _quantise(graph: Graph, share: float) -> bytes:
 
 
 def _leading(graph: Graph, share: float) -> list[Any]:
-    """The operators that stay float32: up to the layer within this share of the multiplications that gives least."""
-    each = [graph.multiplications(one) for one in graph.operators]
-    within = [place for place, cost in enumerate(np.cumsum(each)) if cost <= share * sum(each)]
-    layers = [place for place in within if each[place]]
-    sizes = {place: int(np.prod(graph.tensor(graph.operators[place].outputs[0]).shape)) for place in layers}
-    last = min(layers, key=lambda place: (sizes[place], -place)) if layers else len(within) - 1
-    return graph.operators[: last + 1] if any(each) else []
+    """The operators that stay float32: up to the layer within this share of the multiplications that gives least.
+
+    What runs with the same kernel on two sizes of the picture is one layer.
+    """
+    by_kernel: dict[int, list[Any]] = {}
+    for one in graph.operators:
+        if graph.multiplications(one):
+            by_kernel.setdefault(one.inputs[1], []).append(one)
+    layers = list(by_kernel.values())
+    if not layers:
+        return []
+    costs = np.cumsum([sum(map(graph.multiplications, layer)) for layer in layers])
+    sizes = [
+        int(np.prod(graph.tensor(layer[0].outputs[0]).shape)) for layer in layers[: sum(costs <= share * costs[-1])]
+    ]
+    if not sizes:
+        return _before(graph, layers[0])
+    last = min(range(len(sizes)), key=lambda place: (sizes[place], -place))
+    kept = [one for layer in layers[: last + 1] for one in layer]
+    return [*kept, *_before(graph, kept)]
+
+
+def _before(graph: Graph, operators: Sequence[Any]) -> list[Any]:
+    """The operators on whose outputs these depend, themselves left out."""
+    found: list[Any] = []
+    todo = list(operators)
+    while todo:
+        makers = [graph.maker(tensor) for tensor in todo.pop().inputs]
+        new = [one for one in makers if one is not None and one not in found and one not in operators]
+        found += new
+        todo += new
+    return found
 
 
 def _pooling(graph: Graph) -> list[Any]:
