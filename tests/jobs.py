@@ -20,3 +20,8 @@ def fail(path: str) -> None:
 def die() -> None:
     """Ends the process as the system does where memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stumble() -> None:
+    """Raises what nobody foresaw."""
+    raise ValueError("über")

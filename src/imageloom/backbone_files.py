@@ -15,7 +15,7 @@ from imageloom.engine import Engine
 from imageloom.errors import ModelError
 from imageloom.tflite_editor import Graph
 
-Layers = Literal["last", "multi", "pyramid"]
+FeatureLayers = Literal["last", "multi", "pyramid"]
 
 _GRAPH = "backbone.tflite"
 
@@ -34,7 +34,7 @@ class About:
 
     module: str
     image_size: int
-    layers: Layers
+    layers: FeatureLayers
     licence: str | None = None
     weights: str | None = None
 

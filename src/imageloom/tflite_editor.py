@@ -113,7 +113,7 @@ class Graph:
         return values
 
     def add_constant(self, name: str, values: np.ndarray) -> int:
-        """A float32 or float16 tensor that is stored in the model; gives its index."""
+        """A tensor that is stored in the model, float32, float16 or int32; gives its index."""
         index = self.add_tensor(name, values.shape, values.dtype)
         self.tensor(index).buffer = self._add_buffer(values)
         return index

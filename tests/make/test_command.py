@@ -187,8 +187,22 @@ def test_a_damaged_cache_says_what_to_remove(made, capfd):
     finally:
         part.write_bytes(content)
     error = capfd.readouterr().err
-    assert f"hint: remove {made.project().root}" in error
+    assert f"hint: remove {made.project().root} and {made.root / 'cache' / 'networks'}" in error
     assert "dvc" not in error
+
+
+def test_a_damaged_network_in_the_cache_is_told_of(made, capfd):
+    [graph] = (made.root / "cache" / "networks").glob("*/models/backbone/saved_model/saved_model.pb")
+    content = graph.read_bytes()
+    graph.write_bytes(content[:100])
+    try:
+        assert main([*made.words, *made.outputs]) == 2
+    finally:
+        graph.write_bytes(content)
+    error = capfd.readouterr().err
+    assert "saved_model cannot be read: it is missing or damaged" in error
+    assert str(graph.parents[3]) in error.splitlines()[-1]
+    assert "Traceback" not in error
 
 
 def test_a_network_that_does_not_fit_is_told_by_its_flag(made, tmp_path, capfd):

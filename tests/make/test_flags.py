@@ -8,6 +8,7 @@ import pytest
 
 from imageloom import train
 from imageloom.backbone.stage import DEFAULT
+from imageloom.clean.checks import CheckParams
 from imageloom.cli import STAGES
 from imageloom.errors import ImageloomError, ParamsError
 from imageloom.make import flags
@@ -205,3 +206,11 @@ def test_a_number_that_a_stage_refuses_is_told_by_its_flag(words, stage, told, t
         run_stage(stage, tmp_path)
     assert flags.as_flags(raised.value.message).startswith(told)
     assert told not in raised.value.message
+
+
+def test_of_the_checks_only_those_for_duplicates_are_asked_for():
+    section = read().sections["clean"]
+    asked = CheckParams(**{name: value for name, value in section.items() if name != "min_side"})
+    assert not asked.probes
+    marking = {name for name, threshold in asked.thresholds.model_dump().items() if threshold}
+    assert marking == {"near_duplicates", "two_classes"}

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from jobs import die, fail, write
+from jobs import die, fail, stumble, write
 
 from imageloom.errors import ImageloomError
 from imageloom.make.worker import Worker
@@ -27,6 +27,10 @@ def test_it_works_in_another_process_and_its_faults_come_back(tmp_path):
         with pytest.raises(ImageloomError, match="no 路") as raised:
             worker.finish()
         assert raised.value.hint == "look elsewhere"
+        worker.begin(stumble)
+        with pytest.raises(ImageloomError, match="ValueError: über") as raised:
+            worker.finish()
+        assert "please report it" in raised.value.hint
         worker.begin(die)
         with pytest.raises(ImageloomError, match="the system ended a process"):
             worker.finish()

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from imageloom import backbone_files, console, files, graphs
 from imageloom.backbone import efficientnet_lite, hub, keras_applications, mobilenet_v2
-from imageloom.backbone_files import About, Layers
+from imageloom.backbone_files import About, FeatureLayers
 from imageloom.errors import ModelError
 from imageloom.files import Paths
 from imageloom.params import StageParams
@@ -41,7 +41,7 @@ class Params(StageParams):
         description=f"of a `{KERAS}` network: `imagenet`, downloaded once, if not given; a file that Keras wrote; or "
         "`none`, random numbers, for trying things out",
     )
-    features: Layers | None = Field(
+    features: FeatureLayers | None = Field(
         default=None,
         description="`last` layer; `multi`, earlier layers beside it, which tell more of texture and small things; or "
         "`pyramid`, these of the picture at half its size as well; if not given, packaged modules have `multi`, "
@@ -86,11 +86,22 @@ def write_graph(params: Params, paths: Paths) -> None:
 
 
 def load(params: Params, paths: Paths) -> Any:
-    """The network as TF-Hub's reusable module; a packaged one need not have its SavedModel for it."""
+    """The network as TF-Hub's reusable module, which a packaged one is without its SavedModel.
+
+    Returns:
+        What takes float32[N, S, S, 3] RGB in [0, 1] and gives float32[N, D].
+
+    Raises:
+        ModelError: The SavedModel is missing or damaged, or the package is not as needed.
+    """
     if params.module in PACKAGED:
         about = _about(params)
         return graphs.reusable(PACKAGED[about.module].keras_model(about.image_size, about.layers))
-    return graphs.tensorflow().saved_model.load(str(paths.backbone / "saved_model"))
+    folder = paths.backbone / "saved_model"
+    try:
+        return graphs.tensorflow().saved_model.load(str(folder))
+    except Exception as fault:  # TensorFlow has many ways to tell of a damaged file
+        raise ModelError(f"{folder} cannot be read: it is missing or damaged", "run `dvc repro backbone`") from fault
 
 
 def _about(params: Params) -> About:

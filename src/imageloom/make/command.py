@@ -32,6 +32,9 @@ _STAGES: dict[str, Any] = {
     "export": export,
 }
 
+# Hints of the stages where a file of theirs is damaged or missing.
+_OF_DAMAGE = ("dvc repro", "imageloom scrape", "export it again")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of make_image_classifier, and a few of our own."""
@@ -60,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     with (
         project.cache(kept) as cache,
         project.opened(cache, folder, wish.sections["backbone"]) as work,
-        _told_as_flags(work.paths.root),
+        _told_as_flags(work),
     ):
         work.write_params(wish.sections)
         for stage in _STAGES:  # all that is wrong with the flags, before anything takes time
@@ -71,14 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _told_as_flags(root: Path) -> Iterator[None]:
+def _told_as_flags(work: Project) -> Iterator[None]:
     """Has faults of the stages speak of flags, and of the cache where they speak of what stages made."""
     try:
         yield
     except ImageloomError as fault:
         hint = flags.as_flags(fault.hint)
-        if "dvc repro" in hint or "imageloom scrape" in hint:
-            hint = f"remove {root}, where this command keeps what it made, and run it again"
+        if any(words in hint for words in _OF_DAMAGE):
+            hint = f"remove {work.paths.root} and {work.network.root}, where this command keeps what it made"
         raise ImageloomError(flags.as_flags(fault.message), hint) from fault
 
 
@@ -94,13 +97,13 @@ def _make(work: Project, folder: Path, targets: Targets, least: float | None) ->
             first.begin(project.make_network, work.network.root, make_backbone)
         if targets.wants_model:
             last.begin(graphs.tensorflow)  # its import takes seconds
+        if not needs_all:
+            work.use_none()
+            backbone.write_graph(network, paths)
         pictures.take_stock(folder, paths)
         if needs_all:
             first.finish()
             work.use_network()
-        else:
-            work.use_none()
-            backbone.write_graph(network, paths)
         if targets.wants_model and not is_trained:
             last.begin(prepare_export, paths.root, len(pictures.class_folders(folder)))
         for name in ("embed", "clean", "split"):

@@ -120,13 +120,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image_size",
         type=int,
         metavar="PIXELS",
-        help="side of the pictures that it sees (default: the one in its name, or 224)",
+        help="side of the pictures that it sees (default: the one in its name, or 224; 320 with --features pyramid)",
     )
     asked.add_argument(
         "--features",
         choices=("last", "multi", "pyramid"),
-        help="what of the packaged network is trained on: its last layer, earlier ones beside it, or both of these of "
-        "the picture at half its size as well (default: multi)",
+        help="what of the packaged network is trained on: `last`, its last layer; `multi`, earlier ones beside it; "
+        "`pyramid`, `multi` of the picture and of the picture at half its size (default: multi)",
     )
     asked.add_argument(
         "--recipe",

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from imageloom import backbone_files, console, files, graphs
+from imageloom import backbone_files, console, files, graphs, tflite_editor
 from imageloom.backbone import (
     checkpoint,
     efficientnet_lite,
@@ -40,7 +40,7 @@ _LENGTH = 16  # of a digest's 64 characters: no two of a billion folders share t
 _CODE = (
     *(checkpoint, efficientnet_lite, hub, keras_applications, mobilenet_v2, packaged, stage),
     *(keras_layers, layers, tflite_layers),
-    *(backbone_files, graphs),
+    *(backbone_files, graphs, tflite_editor),
 )
 
 
@@ -95,8 +95,8 @@ class Project:
         with files.faults_of_writing(place):
             if place.is_symlink():
                 place.unlink()
-            else:
-                shutil.rmtree(place, ignore_errors=True)
+            elif place.exists():
+                shutil.rmtree(place)
 
 
 @contextmanager
@@ -125,6 +125,9 @@ def make_network(root: Path, make: Callable[[Path], None]) -> None:
     Args:
         root: The project's folder.
         make: Does it, in that folder.
+
+    Raises:
+        ImageloomError: The folder cannot be written, or what `make` raises.
     """
     with _locked(root, "waiting for another command that makes the same network"):
         if not (Paths(root).backbone / "backbone.json").exists():

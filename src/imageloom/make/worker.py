@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -84,4 +85,7 @@ def _fault_of(function: Callable[..., object], arguments: tuple[Any, ...]) -> tu
         return fault.message, fault.hint
     except MemoryError:
         return "out of memory", "close other programs, and run the command again"
+    except Exception as fault:
+        traceback.print_exc()
+        return f"{type(fault).__name__}: {fault}", "this should not happen; please report it with what stands above"
     return None
