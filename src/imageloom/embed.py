@@ -94,7 +94,7 @@ def _recipe(params: Params, paths: Paths) -> dict[str, Any]:
 
 def _embed(store: FeatureStore, new: dict[str, Path], network: Engine, params: Params) -> dict[str, str]:
     failed: dict[str, str] = {}
-    done = 0
+    done, interruption = 0, None
 
     def work(item: tuple[str, Path]) -> tuple[str, np.ndarray | str]:
         name, path = item
@@ -106,18 +106,23 @@ def _embed(store: FeatureStore, new: dict[str, Path], network: Engine, params: P
             raise DataError(f"cannot read {path}: {fault.strerror}", "run `imageloom scrape` to get it again") from None
 
     def good(results: Iterable[tuple[str, np.ndarray | str]]) -> Iterator[tuple[str, np.ndarray]]:
-        nonlocal done
-        for name, result in results:
-            done += 1
-            bar.update(done, note=f"{len(failed)} failed" if failed else "")
-            if isinstance(result, str):
-                failed[picture_of(name)] = result
-            else:
-                yield name, result
+        nonlocal done, interruption
+        try:
+            for name, result in results:
+                done += 1
+                bar.update(done, note=f"{len(failed)} failed" if failed else "")
+                if isinstance(result, str):
+                    failed[picture_of(name)] = result
+                else:
+                    yield name, result
+        except KeyboardInterrupt as fault:  # the part ends here, so that what is done is kept
+            interruption = fault
 
     with console.progress("embed", len(new)) as bar:
         for chunk in _chunks(new, PART):
             store.append(good(map_ordered(work, chunk, params.workers or cores())), network.output_length)
+            if interruption:
+                raise interruption
     return failed
 
 
