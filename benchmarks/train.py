@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -93,9 +94,8 @@ def compare(
 def times(seconds: dict[str, float], features: np.ndarray, classes: np.ndarray) -> Iterator[Figure]:
     """From pictures to a classifier, embedding included; their ratio has a bar."""
     rows = sides(classes, (0.2, 0.2), 0)
-    for kind, (method, seen) in methods(features).items():
-        if kind not in seconds:
-            continue
+    for kind in list(seconds):
+        method, seen = methods(features)[kind]
         vectors = [seen[side] for side in rows]
         method(vectors, [classes[side] for side in rows[:2]])  # imports
         start = time.perf_counter()
@@ -107,28 +107,21 @@ def times(seconds: dict[str, float], features: np.ndarray, classes: np.ndarray) 
     yield Figure("demo: time of default / plain", seconds["default"] / seconds["plain"], "ratio", "< 2")
 
 
-def plain(features: Sequence[np.ndarray], classes: Sequence[np.ndarray]) -> np.ndarray:
-    """A `Method`: scikit-learn's regression as it is, on training pictures."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(features[0])
-    model = LogisticRegression(max_iter=1000).fit(scaler.transform(features[0]), classes[0])
-    return np.asarray(model.predict(scaler.transform(features[2])))
-
-
-def tuned(features: Sequence[np.ndarray], classes: Sequence[np.ndarray]) -> np.ndarray:
-    """A `Method`: the same, its C chosen on validation."""
+def regression(strengths: Sequence[float], features: Sequence[np.ndarray], classes: Sequence[np.ndarray]) -> np.ndarray:
+    """With strengths a `Method`: scikit-learn's regression on training pictures, its C the best on validation."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(features[0])
     train, validation, test = map(scaler.transform, features)
-    models = [LogisticRegression(C=c, max_iter=1000).fit(train, classes[0]) for c in STRENGTHS]
+    models = [LogisticRegression(C=c, max_iter=1000).fit(train, classes[0]) for c in strengths]
     labels = np.unique(classes[0])
     best = min(models, key=lambda one: log_loss(classes[1], one.predict_proba(validation), labels=labels))
     return np.asarray(best.predict(test))
+
+
+plain, tuned = (partial(regression, strengths) for strengths in ((1.0,), STRENGTHS))
 
 
 def default(features: Sequence[np.ndarray], classes: Sequence[np.ndarray]) -> np.ndarray:

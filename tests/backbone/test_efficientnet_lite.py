@@ -32,7 +32,7 @@ def weights():
 
 
 @pytest.fixture(scope="module")
-def classifier(weights):
+def classifier():
     return efficientnet_lite.NETWORK.keras_model(224, "names")
 
 
@@ -103,7 +103,7 @@ def test_it_says_what_the_checkpoint_says_by_other_means(weights, size):
     assert np.abs(logits - expected).max() < 1e-3 < expected.std()
 
 
-def test_multi_has_earlier_layers_behind_the_last(weights):
+def test_multi_has_earlier_layers_behind_the_last():
     keras = graphs.keras()
     picture = look(CHINA, 96)
     last, multi = (efficientnet_lite.NETWORK.keras_model(96, gives) for gives in ("last", "multi"))
@@ -115,13 +115,13 @@ def test_multi_has_earlier_layers_behind_the_last(weights):
     assert np.abs(multi(picture).numpy() - expected).max() < 1e-4
 
 
-def test_multi_refuses_a_size_whose_layers_do_not_fit(weights):
+def test_multi_refuses_a_size_whose_layers_do_not_fit():
     with pytest.raises(ModelError, match="240 x 240 do not divide") as fault:
         efficientnet_lite.NETWORK.keras_model(240, "multi")
     assert "multiple of 32" in fault.value.hint
 
 
-def test_it_can_be_fine_tuned_through_tensorflow_hub(weights, tmp_path):
+def test_it_can_be_fine_tuned_through_tensorflow_hub(tmp_path):
     graphs.tensorflow()
     import tensorflow_hub as hub
 

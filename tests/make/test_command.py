@@ -5,6 +5,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -178,14 +180,21 @@ def test_two_at_once_on_the_same_pictures_are_kept_apart(made, capfd):
     assert "another `imageloom make` is at work on these pictures" in capfd.readouterr().err
 
 
+@contextmanager
+def cut_short(path: Path) -> Iterator[None]:
+    """Leaves 100 bytes of a file, and brings back the rest."""
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
 def test_a_damaged_cache_says_what_to_remove(made, capfd):
     [part, *_] = sorted(made.project().features.glob("part-*.parquet"))
-    content = part.read_bytes()
-    part.write_bytes(content[:100])
-    try:
+    with cut_short(part):
         assert main([*made.words, *made.outputs]) == 2
-    finally:
-        part.write_bytes(content)
     error = capfd.readouterr().err
     assert f"hint: remove {made.project().root} and {made.root / 'cache' / 'networks'}" in error
     assert "dvc" not in error
@@ -193,12 +202,8 @@ def test_a_damaged_cache_says_what_to_remove(made, capfd):
 
 def test_a_damaged_network_in_the_cache_is_told_of(made, capfd):
     [graph] = (made.root / "cache" / "networks").glob("*/models/backbone/saved_model/saved_model.pb")
-    content = graph.read_bytes()
-    graph.write_bytes(content[:100])
-    try:
+    with cut_short(graph):
         assert main([*made.words, *made.outputs]) == 2
-    finally:
-        graph.write_bytes(content)
     error = capfd.readouterr().err
     assert "saved_model cannot be read: it is missing or damaged" in error
     assert str(graph.parents[3]) in error.splitlines()[-1]

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 from imageloom import backbone, backbone_files, graphs, tflite_editor
+from imageloom.files import Paths
 from imageloom.make import project
 
 
@@ -18,10 +19,10 @@ def test_a_network_is_made_once_however_many_ask_for_it_at_once(tmp_path):
         (root / "models/backbone/backbone.json").write_text("{}")
 
     waiting = threading.Event()
-    first = threading.Thread(target=project.make_network, args=(tmp_path / "net", make))
+    first = threading.Thread(target=project.make_network, args=(Paths(tmp_path / "net"), make))
     first.start()
     assert begun.wait(10)
-    project.make_network(tmp_path / "net", lambda root: waiting.set())
+    project.make_network(Paths(tmp_path / "net"), lambda root: waiting.set())
     first.join()
     assert made == [tmp_path / "net"]
     assert not waiting.is_set()

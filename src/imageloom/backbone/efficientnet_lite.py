@@ -7,69 +7,23 @@ does, its batch normalisation has epsilon 1e-3, and pictures are brought to [-1,
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from imageloom.backbone.checkpoint import read_state_dict
-from imageloom.backbone.layers import Habits, Layers, Names
-from imageloom.backbone.packaged import Maps, Network, Package
-
-# Repeats, kernel, stride of the first, expansion, output channels: efficientnet_lite_builder.py.
-BLOCKS = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
-
-# Blocks whose expansions `multi` has beside the last layer: those before the picture is halved for the fifth, fourth
-# and third time.
-_JOINED = (11, 5, 3)
+from imageloom.backbone.layers import Habits, Names
+from imageloom.backbone.packaged import Block, BlockNames, Network, Package, Row
 
 
-class _Block(NamedTuple):
-    number: int
-    kernel: int
-    stride: int
-    expansion: int
-    before: int  # channels
-    channels: int
-
-
-def describe(layers: Layers, picture: Any) -> Maps:
-    """The network; see `packaged.Network`."""
-    x = layers.convolution(picture, Names("conv_stem", "bn0"), 32, kernel=3, stride=2)
-    expansions = {}
-    for block in _blocks():
-        expansions[block.number], x = _block(layers, x, block)
-    x = layers.convolution(x, Names("conv_head", "bn1"), 1280)
-    return Maps(x, {f"blocks.{number}": expansions[number] for number in _JOINED})
-
-
-def _blocks() -> Iterator[_Block]:
-    number, before = 0, 32
-    for repeats, kernel, first_stride, expansion, channels in BLOCKS:
-        for repeat in range(repeats):
-            yield _Block(number, kernel, first_stride if repeat == 0 else 1, expansion, before, channels)
-            number, before = number + 1, channels
-
-
-def _block(layers: Layers, x: Any, block: _Block) -> tuple[Any, Any]:
-    """What the block expands its input to, and what it gives."""
-    name, expanded = f"blocks.{block.number}", x
-    if block.expansion != 1:
-        names = Names(f"{name}.expand_conv", f"{name}.bn0")
-        expanded = layers.convolution(x, names, block.before * block.expansion)
-    out = layers.depthwise(expanded, Names(f"{name}.depthwise_conv", f"{name}.bn1"), block.kernel, block.stride)
-    out = layers.projection(out, Names(f"{name}.project_conv", f"{name}.bn2"), block.channels)
-    same = block.stride == 1 and block.before == block.channels
-    return expanded, layers.add(f"{name}.add", x, out) if same else out
+def _names(block: Block) -> BlockNames:
+    prefix = f"blocks.{block.number}"
+    return BlockNames(
+        expand=Names(f"{prefix}.expand_conv", f"{prefix}.bn0"),
+        depthwise=Names(f"{prefix}.depthwise_conv", f"{prefix}.bn1"),
+        project=Names(f"{prefix}.project_conv", f"{prefix}.bn2"),
+        add=f"{prefix}.add",
+    )
 
 
 def _read(weights: Path) -> dict[str, np.ndarray]:
@@ -88,6 +42,19 @@ NETWORK = Network(
     # MEAN_RGB and STDDEV_RGB of efficientnet_lite_builder.py, of pixels in [0, 1].
     habits=Habits(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, epsilon=1e-3, margin="same"),
     read=_read,
-    describe=describe,
+    stem=Names("conv_stem", "bn0"),
+    rows=(  # efficientnet_lite_builder.py
+        Row(repeats=1, kernel=3, stride=1, expansion=1, channels=16),
+        Row(repeats=2, kernel=3, stride=2, expansion=6, channels=24),
+        Row(repeats=2, kernel=5, stride=2, expansion=6, channels=40),
+        Row(repeats=3, kernel=3, stride=2, expansion=6, channels=80),
+        Row(repeats=3, kernel=5, stride=1, expansion=6, channels=112),
+        Row(repeats=4, kernel=5, stride=2, expansion=6, channels=192),
+        Row(repeats=1, kernel=3, stride=1, expansion=6, channels=320),
+    ),
+    first=0,
+    names=_names,
+    head=Names("conv_head", "bn1"),
+    joined={11: "blocks.11", 5: "blocks.5", 3: "blocks.3"},
     classifier="fc",
 )

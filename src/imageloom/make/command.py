@@ -8,6 +8,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,8 @@ def _make(work: Project, folder: Path, targets: Targets, least: float | None) ->
     # Of a packaged network its graph is enough, which takes no TensorFlow, unless it is trained.
     needs_all = is_trained or network.module not in backbone.PACKAGED
     with Worker() as first, Worker() as last:
-        if needs_all and not work.network_is_kept:
-            first.begin(project.make_network, work.network.root, make_backbone)
+        if needs_all and not project.is_made(work.network):
+            first.begin(project.make_network, work.network, partial(run_stage, "backbone"))
         if targets.wants_model:
             last.begin(graphs.tensorflow)  # its import takes seconds
         if not needs_all:
@@ -123,11 +124,6 @@ def _make(work: Project, folder: Path, targets: Targets, least: float | None) ->
             last.begin(summaries.write, paths.reports / "history.csv", targets.summaries_dir)
         last.finish()
     targets.write(paths)
-
-
-def make_backbone(root: Path) -> None:
-    """Runs the stage `backbone` in the project `root`."""
-    run_stage("backbone", root)
 
 
 def prepare_export(root: Path, classes: int) -> None:

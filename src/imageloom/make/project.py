@@ -76,11 +76,6 @@ class Project:
         for paths in (self.paths, self.network):
             files.write_json(paths.params, sections)  # JSON is YAML
 
-    @property
-    def network_is_kept(self) -> bool:
-        """Whether the network is there already."""
-        return (self.network.backbone / "backbone.json").exists()
-
     def use_network(self) -> None:
         """Links models/backbone to the network."""
         self.use_none()
@@ -119,19 +114,24 @@ def opened(cache: Path, pictures: Path, backbone: Mapping[str, Any]) -> Iterator
         yield Project(Paths(folder), Paths(cache / "networks" / network))
 
 
-def make_network(root: Path, make: Callable[[Path], None]) -> None:
+def is_made(network: Paths) -> bool:
+    """Whether the network of a project for one is there."""
+    return (network.backbone / "backbone.json").exists()
+
+
+def make_network(network: Paths, make: Callable[[Path], None]) -> None:
     """Makes the network of a project for one, unless another process has made it meanwhile.
 
     Args:
-        root: The project's folder.
-        make: Does it, in that folder.
+        network: The project's files.
+        make: Does it, in the folder that it is given.
 
     Raises:
         ImageloomError: The folder cannot be written, or what `make` raises.
     """
-    with _locked(root, "waiting for another command that makes the same network"):
-        if not (Paths(root).backbone / "backbone.json").exists():
-            make(root)
+    with _locked(network.root, "waiting for another command that makes the same network"):
+        if not is_made(network):
+            make(network.root)
 
 
 @contextmanager
